@@ -1,0 +1,117 @@
+// core/limits: every bound against a hostile or broken peer, and every number of the run-time plan, in one place.
+//
+// Owns:   named constants with unit, default, the attack or accident each one stops, and the error it gives.
+// Never:  is repeated elsewhere: code names the constant. Relations between numbers are static_asserts at the end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/clock.hpp"
+
+namespace mailherd::limits {
+
+constexpr std::size_t kib = 1024;
+constexpr std::size_t mib = 1024 * kib;
+
+// ---- mail protocols (each past its limit: failure::limit_exceeded, or protocol_violation before login) -----------------------
+
+/// One IMAP response line without its literals. Stops a line that never ends. Large enough for a FETCH with long flag lists.
+constexpr std::size_t imap_line_bytes = 64 * kib;
+/// A literal inside anything but a FETCH body (mailbox names, envelopes, response texts), held in memory.
+constexpr std::size_t imap_small_literal_bytes = 64 * kib;
+/// A FETCH body literal. A server may announce anything; what is past this is refused before a byte of it is stored.
+constexpr std::uint64_t imap_body_literal_bytes = 512 * mib;
+/// Nesting of parenthesised lists. Stops stack exhaustion by "((((...".
+constexpr std::size_t imap_nesting = 64;
+/// Literals in one response. Stops a response made of endless empty literals.
+constexpr std::size_t imap_literals_per_response = 64;
+/// Engine output not yet taken by the session. Stops a server that makes us answer without reading.
+constexpr std::size_t engine_output_bytes = 256 * kib;
+/// One POP3 status or listing line (RFC 1939 says 512, RFC 2449 raises it; servers exceed it).
+constexpr std::size_t pop3_line_bytes = 8 * kib;
+/// Entries of one UIDL/LIST answer or of one IMAP listing slice.
+constexpr std::size_t listing_entries = 2'000'000;
+/// One SASL challenge, decoded.
+constexpr std::size_t sasl_challenge_bytes = 16 * kib;
+/// Text of a server shown to people or stored, after cleaning.
+constexpr std::size_t server_text_bytes = 512;
+
+// ---- messages ------------------------------------------------------------------------------------------------------------------
+
+/// A larger message is recorded with its size and without its body (configurable per tenant).
+constexpr std::uint64_t message_bytes = 256 * mib;
+/// A message up to this size travels in one piece; a larger one is stored in chunks while it is still arriving.
+constexpr std::size_t inline_message_bytes = 1 * mib;
+/// One chunk of a large message.
+constexpr std::size_t chunk_bytes = 512 * kib;
+/// Header block that is parsed for the envelope. What follows is kept in the raw message and ignored by the parser.
+constexpr std::size_t header_parse_bytes = 256 * kib;
+/// MIME parts of one message that are described. Stops multipart bombs.
+constexpr std::size_t mime_parts = 1'000;
+/// Nesting of MIME parts that is followed.
+constexpr std::size_t mime_depth = 32;
+/// Text or HTML body returned decoded.
+constexpr std::size_t mime_text_bytes = 4 * mib;
+
+// ---- HTTP ----------------------------------------------------------------------------------------------------------------------
+
+/// Body of a request to the API.
+constexpr std::size_t api_body_bytes = 1 * mib;
+/// Body of an answer of a token endpoint.
+constexpr std::size_t token_reply_bytes = 256 * kib;
+
+// ---- memory and queues of one node ---------------------------------------------------------------------------------------------
+
+/// Message bytes that all channels of the node together may have fetched and not yet stored.
+constexpr std::size_t fetch_budget_bytes = 24 * mib;
+/// Message bytes one FETCH batch aims at, and its count.
+constexpr std::size_t fetch_batch_bytes = 1 * mib;
+constexpr std::size_t fetch_batch_messages = 100;
+/// FETCH commands in flight in one session.
+constexpr unsigned fetch_in_flight = 3;
+/// RETR commands in flight in one POP3 session that offers PIPELINING.
+constexpr unsigned pop3_in_flight = 32;
+/// Commit units waiting in the storage gate; past it the gate answers store_busy.
+constexpr std::size_t gate_units = 4'096;
+/// Message bytes and messages grouped into one transaction over many channels.
+constexpr std::size_t commit_group_bytes = 4 * mib;
+constexpr std::size_t commit_group_messages = 500;
+/// Jobs waiting for a storage worker.
+constexpr std::size_t store_jobs = 8'192;
+
+// ---- times ---------------------------------------------------------------------------------------------------------------------
+
+/// DNS + TCP + TLS + greeting + authentication + select: one attempt, one deadline.
+constexpr seconds attempt_deadline{45};
+/// A command that moves no data.
+constexpr seconds command_deadline{60};
+/// A transfer that makes no progress at all for this long is dead.
+constexpr seconds stall_deadline{120};
+/// IDLE is ended and begun again after this long (RFC 2177 names 29 minutes; NAT boxes forget earlier).
+constexpr seconds idle_restart{9 * 60};
+/// Even when IDLE looks healthy the mailbox is asked this often: servers that never notify exist.
+constexpr seconds idle_safety_poll{9 * 60};
+/// Servers may end an idle session after 30 minutes (RFC 3501, 5.4).
+constexpr seconds server_idle_limit{30 * 60};
+/// Between two looks into a POP3 maildrop, or into an IMAP mailbox without IDLE.
+constexpr seconds poll_interval{60};
+/// Tries of one message before it is set aside.
+constexpr unsigned message_tries = 3;
+/// An access token is renewed this long before it expires.
+constexpr seconds token_renew_ahead{300};
+/// Lease of a node incarnation, and how often it is renewed.
+constexpr seconds lease_ttl{15};
+constexpr seconds lease_renew{4};
+/// A commit handed to the storage gate is dropped when it has not started by then.
+constexpr seconds commit_deadline{60};
+/// A channel without progress for this long is restarted by the watchdog.
+constexpr seconds watchdog_no_progress{20 * 60};
+
+static_assert(idle_restart < server_idle_limit, "IDLE must be renewed before the server's limit");
+static_assert(3 * lease_renew < lease_ttl, "two renewals may be lost without losing the lease");
+static_assert(watchdog_no_progress > 2 * idle_safety_poll, "a healthy idle channel must never look stuck");
+static_assert(attempt_deadline < server_idle_limit);
+static_assert(chunk_bytes <= inline_message_bytes && fetch_batch_bytes <= fetch_budget_bytes / 8, "one channel must not hold the budget");
+
+}  // namespace mailherd::limits
