@@ -34,6 +34,9 @@ constexpr std::size_t pop3_line_bytes = 8 * kib;
 constexpr std::size_t listing_entries = 2'000'000;
 /// One SASL challenge, decoded.
 constexpr std::size_t sasl_challenge_bytes = 16 * kib;
+/// SCRAM iterations a server may ask for: fewer lets an eavesdropper guess the password, more burns our CPU for every login.
+constexpr unsigned scram_iterations_min = 4'096;
+constexpr unsigned scram_iterations_max = 600'000;
 /// Text of a server shown to people or stored, after cleaning.
 constexpr std::size_t server_text_bytes = 512;
 
