@@ -50,8 +50,6 @@ class mechanism {
   [[nodiscard]] virtual bool complete() const = 0;
   /// What an error challenge said (status, scope, schemes), cleaned, one line, without secrets; or empty.
   [[nodiscard]] virtual std::string failure_detail() const { return {}; }
-  /// An error challenge that names a wrong or missing scope: the token is valid, but for something else.
-  [[nodiscard]] virtual bool scope_refused() const { return false; }
 };
 
 struct policy {
