@@ -31,7 +31,8 @@ struct refusal {
 /// Splits "[IN-USE] Mailbox is locked" into code and text (RFC 2449, 8). Sets only `code` and `text`; views into `text`.
 refusal split_refusal(std::string_view text) noexcept;
 
-/// The error for a refusal. `retry_at` is set exactly when the server named a time (throttling text, LOGIN-DELAY).
+/// The error for a refusal. `retry_at` is set exactly when the server named a time: the throttling sentence, or [LOGIN-DELAY]
+/// (CAPA's value; limits::poll_interval if CAPA gave none).
 error classify(const refusal& what, wall_time now);
 
 /// An identity for servers without UIDL: "sha256:" + hex over the head of the message as TOP n 0 gives it, without the lines that

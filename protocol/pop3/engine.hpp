@@ -15,7 +15,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,7 +69,8 @@ struct status {
   std::uint64_t octets = 0;
 };
 /// One line of UIDL. `uidl` is the identity to store: printable ASCII as sent, at most 512 bytes; anything else is turned into
-/// "hex:..." or "sha256:..." of the bytes, so that a broken server costs its own readability and nothing more.
+/// "hex:..." or "sha256:..." of the bytes, so that a broken server costs its own readability and nothing more. Empty when the
+/// server named none: see digest_uidl().
 struct uidl_entry {
   command_id command = 0;
   std::uint32_t number = 0;
@@ -184,7 +184,7 @@ class engine {
   /// As of the last CAPA; empty after STLS and after the login until asked again.
   [[nodiscard]] const capability_set& capabilities() const noexcept { return capabilities_; }
   [[nodiscard]] bool encrypted() const noexcept { return options_.encrypted; }
-  [[nodiscard]] bool authenticated() const noexcept { return state_ == state::transaction || state_ == state::quitting; }
+  [[nodiscard]] bool authenticated() const noexcept { return signed_in_; }
   /// Commands queued or on the wire.
   [[nodiscard]] std::size_t pending() const noexcept { return queue_.size() - head_; }
   [[nodiscard]] bool failed() const noexcept { return failure_.has_value(); }
@@ -205,32 +205,42 @@ class engine {
     std::uint32_t number = 0;
     std::uint32_t lines = 0;
   };
-  struct login_run;
+  /// A login that runs: its secrets die with it.
+  struct login_run {
+    login_step step = login_step::none;
+    sasl::credentials who;
+    std::unique_ptr<sasl::mechanism> mechanism;  ///< step sasl
+    std::optional<secret<>> initial;             ///< waits for the server's first "+ "
+    bool one_line = false;
+  };
 
+  // commands.cpp: what is sent
   result<command_id> enqueue(command c);
+  result<command_id> enqueue_in_transaction(command c);
   void send_ready();
   void send(const command& c);
   void write_line(std::string_view line);
-  void begin_login();
-
-  [[nodiscard]] bool can_pipeline() const noexcept;
-  [[nodiscard]] const command& current() const { return queue_[head_]; }
+  void send_login();
   void finish_command();
+  [[nodiscard]] const command& current() const { return queue_[head_]; }
 
+  // engine.cpp: what is received
   std::optional<std::string_view> next_line();
   std::optional<any_event> on_line(std::string_view line);
-  std::optional<any_event> on_greeting(std::string_view line);
-  std::optional<any_event> on_status(std::string_view line);
-  std::optional<any_event> on_login(bool ok, std::string_view text);
-  std::optional<any_event> on_continuation(std::string_view challenge);
+  any_event on_greeting(bool ok, std::string_view text);
+  any_event on_unsolicited(bool ok, std::string_view text);
   any_event on_accepted(std::string_view text);
   any_event on_refused(std::string_view text);
+  std::optional<any_event> on_login_accepted();
+  any_event on_login_refused(std::string_view text);
+  std::optional<any_event> on_continuation(std::string_view challenge);
   std::optional<any_event> on_listing_line(std::string_view line);
   any_event end_listing();
+  std::optional<any_event> next_body_event();
   std::optional<any_event> next_body_slice();
-  [[nodiscard]] refusal refusal_of(std::string_view text) const;
-  std::optional<any_event> fail_session(failure code, std::string detail);
-  std::optional<any_event> fail_session(error reason);
+  any_event fail_session(failure code, std::string detail);
+  any_event fail_session(error reason);
+  void release_buffers();
 
   engine_options options_;
   capability_set capabilities_;
@@ -248,6 +258,7 @@ class engine {
   wall_time now_{};
   std::size_t entries_ = 0;          ///< of the listing being read
   std::uint64_t body_bytes_ = 0;
+  bool signed_in_ = false;
   state state_ = state::greeting;
   reading reading_ = reading::status_line;
   dots dots_ = dots::line_start;
