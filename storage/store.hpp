@@ -39,6 +39,7 @@ struct cursor {
   mailherd::uid_validity uid_validity;   ///< IMAP; 0 before the first select
   mailherd::uid last_uid;                ///< every UID up to this one is dealt with
   mailherd::uid after_uid;               ///< `after_fetch` is done for stored messages up to this UID
+  mailherd::uid reconcile_upto;          ///< UIDs up to this one may be messages known under an earlier UIDVALIDITY or source: compare first
   std::uint64_t highest_modseq = 0;
   std::optional<wall_time> baseline;     ///< mail with an older internal date is not wanted (start_from); fixed at the first session
   bool initialised = false;              ///< the first session has fixed the baseline
