@@ -63,6 +63,15 @@ constexpr std::size_t mime_text_bytes = 4 * mib;
 constexpr std::size_t api_body_bytes = 1 * mib;
 /// Body of an answer of a token endpoint.
 constexpr std::size_t token_reply_bytes = 256 * kib;
+/// Life of an access token as announced is held within these: 0 would make us refresh in a circle, years would hide a revocation.
+constexpr seconds token_lifetime_min{60};
+constexpr seconds token_lifetime_max{24 * 3600};
+/// Life of an access token whose provider names none.
+constexpr seconds token_lifetime_default{30 * 60};
+/// A Retry-After further away than this is a mistake or an attack on the channel.
+constexpr seconds retry_after_max{24 * 3600};
+/// Life of a signed client assertion.
+constexpr seconds assertion_lifetime{300};
 
 // ---- memory and queues of one node ---------------------------------------------------------------------------------------------
 
