@@ -1,0 +1,200 @@
+// protocol/oauth2/request: what is sent to a provider, and what a browser is sent to. Declared in oauth2.hpp.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <string_view>
+
+#include "protocol/oauth2/assertion.hpp"
+#include "protocol/oauth2/oauth2.hpp"
+
+namespace mailherd::oauth2 {
+
+namespace {
+
+constexpr std::string_view form_type = "application/x-www-form-urlencoded";
+constexpr std::string_view assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";  // RFC 7523, 2.2
+constexpr std::string_view device_grant = "urn:ietf:params:oauth:grant-type:device_code";              // RFC 8628, 3.4
+
+bool is_unreserved(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+/// name=value pairs, percent-encoded. Grows by replacing its buffer and wiping the old one: it holds secrets.
+class form {
+ public:
+  void add(std::string_view name, std::string_view value) {
+    if (value.empty()) return;
+    make_room(name.size() + 2 + 3 * value.size());
+    if (!text_.empty()) text_ += '&';
+    text_ += name;
+    text_ += '=';
+    constexpr std::string_view digits = "0123456789ABCDEF";
+    for (const char c : value) {
+      if (is_unreserved(c)) {
+        text_ += c;
+      } else {
+        const auto byte = static_cast<unsigned char>(c);
+        text_ += '%';
+        text_ += digits[byte >> 4];
+        text_ += digits[byte & 15];
+      }
+    }
+  }
+  void add(std::string_view name, const secret<>& value) { add(name, std::string_view(value.reveal())); }
+
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  void make_room(std::size_t more) {
+    if (text_.capacity() - text_.size() >= more) return;
+    std::string larger;
+    larger.reserve(2 * (text_.size() + more));
+    larger = text_;
+    wipe(text_.data(), text_.size());
+    text_.swap(larger);
+  }
+
+  std::string text_;
+};
+
+std::string joined(const std::vector<std::string>& scopes) { return fmt::format("{}", fmt::join(scopes, " ")); }
+
+/// The client's proof. The secret travels in the body, not in an Authorization header: every provider of the table takes it there, and the
+/// header form differs between them in what is percent-encoded first.
+result<void> add_client(const oauth_app& app, const std::string& audience, wall_time now, form& into) {
+  if (app.client_id.empty()) return fail(failure::app_misconfigured, "the app has no client_id");
+  into.add("client_id", app.client_id);
+  if (app.private_key.empty()) {
+    into.add("client_secret", app.client_secret);  // none: a public client, for which PKCE stands in
+    return {};
+  }
+  const auto assertion = client_assertion(app, audience, now);
+  if (!assertion) return fail(assertion.error());
+  into.add("client_assertion_type", assertion_type);
+  into.add("client_assertion", *assertion);
+  return {};
+}
+
+token_request finished(const std::string& url, form& body) { return {url, std::string(form_type), secret<>(body.take())}; }
+
+std::string with_query(const std::string& url, form& query) {
+  return url + (url.find('?') == std::string::npos ? "?" : "&") + query.take();
+}
+
+result<endpoints> device_endpoints(const oauth_app& app, protocol_kind protocol) {
+  auto where = endpoints_for(app, protocol, grant_kind::device_code);
+  if (where && where->device_url.empty()) return fail(failure::app_misconfigured, "the app has no device_url");
+  return where;
+}
+
+}  // namespace
+
+result<token_request> build_token_request(const oauth_app& app, const credential& who, protocol_kind protocol, wall_time now) {
+  const auto where = endpoints_for(app, protocol, who.grant);
+  if (!where) return fail(where.error());
+  form body;
+  if (who.grant == grant_kind::client_credentials) {
+    if (app.private_key.empty() && app.client_secret.empty())
+      return fail(failure::app_misconfigured, "client_credentials needs a client secret or a private key");
+    body.add("grant_type", "client_credentials");
+    body.add("scope", joined(where->scopes));
+  } else {
+    if (who.refresh_token.empty()) return fail(failure::consent_required, "nobody has consented yet");
+    body.add("grant_type", "refresh_token");
+    body.add("refresh_token", who.refresh_token);
+    if (where->scope_on_refresh) body.add("scope", joined(where->scopes));
+  }
+  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
+  return finished(where->token_url, body);
+}
+
+result<pkce> make_pkce() {
+  auto verifier = random_text(32);  // 43 characters: the least that RFC 7636, 4.1 allows, and 256 bits
+  if (!verifier) return fail(std::move(verifier.error()));
+  std::string challenge = sha256_base64url(*verifier);
+  return pkce{secret<>(std::move(*verifier)), std::move(challenge)};
+}
+
+result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, const consent_request& what) {
+  const auto where = endpoints_for(app, protocol, grant_kind::authorization_code);
+  if (!where) return fail(where.error());
+  if (where->authorize_url.empty()) return fail(failure::app_misconfigured, "the app has no authorize_url");
+  if (app.client_id.empty()) return fail(failure::app_misconfigured, "the app has no client_id");
+  form query;
+  query.add("response_type", "code");
+  query.add("client_id", app.client_id);
+  query.add("redirect_uri", what.redirect_uri);
+  query.add("scope", joined(where->scopes));
+  query.add("state", what.state);
+  if (!what.code_challenge.empty()) {
+    query.add("code_challenge", what.code_challenge);
+    query.add("code_challenge_method", "S256");
+  }
+  query.add("login_hint", what.login_hint);
+  switch (app.provider) {
+    case provider_kind::google:
+      query.add("access_type", "offline");
+      query.add("prompt", "consent");
+      break;
+    case provider_kind::microsoft:
+      // Without it the browser's present account consents silently: the most common way to read the wrong mailbox.
+      query.add("prompt", "select_account");
+      break;
+    case provider_kind::custom:
+      query.add("prompt", "consent");  // OpenID Connect Core, 11: offline_access is granted only with it
+      break;
+  }
+  return with_query(where->authorize_url, query);
+}
+
+result<std::string> admin_consent_url(const oauth_app& app, const std::string& redirect_uri, const std::string& state) {
+  if (app.provider != provider_kind::microsoft) return fail(failure::invalid_input, "only Microsoft has a page for administrators' consent");
+  const auto where = endpoints_for(app, protocol_kind::imap, grant_kind::client_credentials);
+  if (!where) return fail(where.error());
+  constexpr std::string_view tail = "/oauth2/v2.0/authorize";
+  std::string url = where->authorize_url;
+  if (!url.ends_with(tail)) return fail(failure::invalid_input, "the app names its own authorize_url");
+  url.resize(url.size() - tail.size());
+  form query;
+  query.add("client_id", app.client_id);
+  query.add("redirect_uri", redirect_uri);
+  query.add("state", state);
+  query.add("scope", "https://ps.outlook.com/.default");  // POP and IMAP as an application live under this resource
+  return with_query(url + "/v2.0/adminconsent", query);
+}
+
+result<token_request> build_code_request(const oauth_app& app, protocol_kind protocol, const secret<>& code, const std::string& redirect_uri,
+                                         const secret<>& code_verifier, wall_time now) {
+  const auto where = endpoints_for(app, protocol, grant_kind::authorization_code);
+  if (!where) return fail(where.error());
+  if (code.empty()) return fail(failure::invalid_input, "the provider sent no code");
+  form body;
+  body.add("grant_type", "authorization_code");
+  body.add("code", code);
+  body.add("redirect_uri", redirect_uri);
+  body.add("code_verifier", code_verifier);
+  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
+  return finished(where->token_url, body);
+}
+
+result<token_request> build_device_request(const oauth_app& app, protocol_kind protocol, wall_time now) {
+  const auto where = device_endpoints(app, protocol);
+  if (!where) return fail(where.error());
+  form body;
+  body.add("scope", joined(where->scopes));
+  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
+  return finished(where->device_url, body);
+}
+
+result<token_request> build_device_poll_request(const oauth_app& app, protocol_kind protocol, const secret<>& device_code, wall_time now) {
+  const auto where = device_endpoints(app, protocol);
+  if (!where) return fail(where.error());
+  if (device_code.empty()) return fail(failure::invalid_input, "there is no device code");
+  form body;
+  body.add("grant_type", device_grant);
+  body.add("device_code", device_code);
+  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
+  return finished(where->token_url, body);
+}
+
+}  // namespace mailherd::oauth2
