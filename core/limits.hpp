@@ -50,10 +50,18 @@ constexpr std::size_t inline_message_bytes = 1 * mib;
 constexpr std::size_t chunk_bytes = 512 * kib;
 /// Header block that is parsed for the envelope. What follows is kept in the raw message and ignored by the parser.
 constexpr std::size_t header_parse_bytes = 256 * kib;
+/// One header field of the envelope, its addresses, its references, and the encoded words of a whole envelope: past these the rest is left
+/// out or left as it is. Keeps a hostile header from holding a network thread (a word in an unusual character set costs 30 µs).
+constexpr std::size_t header_field_bytes = 64 * kib;
+constexpr std::size_t envelope_addresses = 1'000;
+constexpr std::size_t envelope_references = 200;
+constexpr std::size_t envelope_encoded_words = 500;
 /// MIME parts of one message that are described. Stops multipart bombs.
 constexpr std::size_t mime_parts = 1'000;
 /// Nesting of MIME parts that is followed.
 constexpr std::size_t mime_depth = 32;
+/// Lines that may be boundaries ("--...") of which a message is parsed. Stops millions of empty parts, each of which costs 1 KB of memory.
+constexpr std::size_t mime_boundary_lines = 50'000;
 /// Text or HTML body returned decoded.
 constexpr std::size_t mime_text_bytes = 4 * mib;
 

@@ -12,7 +12,17 @@ namespace {
 
 char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-/// Length of the well-formed UTF-8 sequence at the front (RFC 3629), 0 if there is none.
+/// C1 controls, line separators and the bidirectional overrides that would let a server rewrite the line it is shown in.
+bool is_invisible(std::string_view sequence) noexcept {
+  if (sequence.size() == 2 && sequence[0] == '\xC2') return static_cast<unsigned char>(sequence[1]) < 0xA0;
+  if (sequence.size() != 3 || sequence[0] != '\xE2') return false;
+  const auto second = static_cast<unsigned char>(sequence[1]), third = static_cast<unsigned char>(sequence[2]);
+  return (second == 0x80 && ((third >= 0x8B && third <= 0x8F) || (third >= 0xA8 && third <= 0xAE))) ||
+         (second == 0x81 && third >= 0xA0 && third <= 0xAF);
+}
+
+}  // namespace
+
 std::size_t utf8_sequence(std::string_view s) noexcept {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
   const unsigned char first = byte(0);
@@ -35,17 +45,6 @@ std::size_t utf8_sequence(std::string_view s) noexcept {
     if ((byte(i) & 0xC0) != 0x80) return 0;
   return length;
 }
-
-/// C1 controls, line separators and the bidirectional overrides that would let a server rewrite the line it is shown in.
-bool is_invisible(std::string_view sequence) noexcept {
-  if (sequence.size() == 2 && sequence[0] == '\xC2') return static_cast<unsigned char>(sequence[1]) < 0xA0;
-  if (sequence.size() != 3 || sequence[0] != '\xE2') return false;
-  const auto second = static_cast<unsigned char>(sequence[1]), third = static_cast<unsigned char>(sequence[2]);
-  return (second == 0x80 && ((third >= 0x8B && third <= 0x8F) || (third >= 0xA8 && third <= 0xAE))) ||
-         (second == 0x81 && third >= 0xA0 && third <= 0xAF);
-}
-
-}  // namespace
 
 std::string clean_server_text(std::string_view text) {
   constexpr std::string_view dots = "...";

@@ -1,8 +1,8 @@
 // core/server_text: what a peer said, made fit for people, and the few facts hidden in its prose.
 //
-// Owns:   cleaning of server text; the back-off time in Exchange's throttling sentence.
+// Owns:   cleaning of server text; the back-off time in Exchange's throttling sentence; what is valid UTF-8.
 // Never:  decides what a text means beyond that: each protocol has its own classification.
-// Used by: IMAP, POP3 and OAuth2 classification.
+// Used by: IMAP, POP3 and OAuth2 classification; MIME for what is shown.
 #pragma once
 
 #include <chrono>
@@ -27,5 +27,8 @@ bool contains_text(std::string_view haystack, std::string_view needle) noexcept;
 
 /// Case-insensitive equality (ASCII).
 bool equal_text(std::string_view a, std::string_view b) noexcept;
+
+/// Length of the well-formed UTF-8 sequence at the front of `s` (RFC 3629); 0 if there is none. REQUIRED: not empty.
+std::size_t utf8_sequence(std::string_view s) noexcept;
 
 }  // namespace mailherd
