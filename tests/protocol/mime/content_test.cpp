@@ -1,0 +1,201 @@
+// tests/protocol/mime: texts and attachments of ordinary, broken and hostile messages.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <random>
+
+#include "core/limits.hpp"
+#include "core/server_text.hpp"
+#include "protocol/mime/mime.hpp"
+
+namespace mailherd {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string mixed =
+    "From: a@x.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"outer\"\r\n\r\npreamble\r\n"
+    "--outer\r\nContent-Type: multipart/related; boundary=rel\r\n\r\n"
+    "--rel\r\nContent-Type: multipart/alternative; boundary=alt\r\n\r\n"
+    "--alt\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9 =\r\nau lait\r\n"
+    "--alt\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>caf\xC3\xA9 <img src=\"cid:logo@x\"></p>\r\n--alt--\r\n"
+    "--rel\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <logo@x>\r\nContent-Transfer-Encoding: base64\r\n\r\nAAECAwQ=\r\n--rel--\r\n"
+    "--outer\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
+    "Content-Disposition: attachment; filename*=utf-8''../%C3%9Cbersicht.pdf\r\n\r\nJVBERi0x\r\n"
+    "--outer\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninner text\r\n"
+    "--outer\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=\"notes.txt\"\r\n\r\nsecond text\r\n"
+    "--outer--\r\n";
+
+bool is_clean(const std::string& text) {
+  std::string_view rest = text;
+  while (!rest.empty()) {
+    const auto n = utf8_sequence(rest);
+    if (n == 0 || rest.front() == '\0') return false;
+    rest.remove_prefix(n);
+  }
+  return true;
+}
+
+/// What holds for any input.
+void expect_sound(const std::string& raw) {
+  const auto c = mime::parse_content(raw);
+  EXPECT_TRUE(is_clean(c.text) && is_clean(c.html));
+  EXPECT_LE(c.text.size(), limits::mime_text_bytes);
+  EXPECT_LE(c.attachments.size(), limits::mime_parts);
+  for (std::size_t i = 0; i < c.attachments.size(); ++i) {
+    const auto& a = c.attachments[i];
+    EXPECT_EQ(a.index, i);
+    EXPECT_TRUE(is_clean(a.name) && is_clean(a.type) && is_clean(a.content_id) && is_clean(a.disposition));
+    EXPECT_EQ(a.name.find_first_of("/\\"), std::string::npos);
+    if (i < 20) {
+      const auto bytes = mime::attachment(raw, i);
+      ASSERT_TRUE(bytes) << describe(bytes.error());
+      EXPECT_EQ(bytes->size(), a.size);
+    }
+  }
+  EXPECT_FALSE(mime::attachment(raw, c.attachments.size()));
+}
+
+mime::content text_part(const std::string& header, const std::string& body) { return mime::parse_content(header + "\r\n\r\n" + body); }
+
+TEST(content, reads_texts_and_attachments) {
+  const auto c = mime::parse_content(mixed);
+  EXPECT_EQ(c.text, "café au lait");
+  EXPECT_EQ(c.html, "<p>café <img src=\"cid:logo@x\"></p>");
+  ASSERT_EQ(c.attachments.size(), 4u);
+  EXPECT_EQ(c.attachments[0].type, "image/png");
+  EXPECT_EQ(c.attachments[0].name, "logo.png");
+  EXPECT_EQ(c.attachments[0].content_id, "logo@x");
+  EXPECT_TRUE(c.attachments[0].is_inline);
+  EXPECT_EQ(c.attachments[0].size, 5u);
+  EXPECT_EQ(c.attachments[1].name, "Übersicht.pdf");  // no path
+  EXPECT_EQ(c.attachments[1].disposition, "attachment");
+  EXPECT_FALSE(c.attachments[1].is_inline);
+  EXPECT_EQ(c.attachments[2].type, "message/rfc822");
+  EXPECT_EQ(c.attachments[3].name, "notes.txt");
+  EXPECT_THAT(c.notes, IsEmpty());
+  EXPECT_EQ(*mime::attachment(mixed, 0), std::string("\0\1\2\3\4", 5));
+  EXPECT_EQ(*mime::attachment(mixed, 1), "%PDF-1");
+  EXPECT_THAT(*mime::attachment(mixed, 2), HasSubstr("inner text"));
+  EXPECT_EQ(*mime::attachment(mixed, 3), "second text");
+  EXPECT_EQ(mime::attachment(mixed, 4).error().code, failure::not_found);
+  expect_sound(mixed);
+}
+
+TEST(content, a_message_without_mime_is_text) {
+  EXPECT_EQ(mime::parse_content("Subject: x\n\nhello\n").text, "hello\n");
+  EXPECT_EQ(mime::parse_content("Subject: x\r\n\r\n").text, "");
+}
+
+TEST(content, html_alone_is_html) {
+  const auto c = text_part("Content-Type: text/html; charset=windows-1252", "<b>\x80</b>");
+  EXPECT_EQ(c.text, "");
+  EXPECT_EQ(c.html, "<b>€</b>");
+}
+
+TEST(content, unknown_and_hostile_character_sets_are_read_as_well_as_can_be) {
+  auto c = text_part("Content-Type: text/plain; charset=x-klingon", "caf\xC3\xA9");
+  EXPECT_EQ(c.text, "café");
+  EXPECT_THAT(c.notes, Contains("the character set x-klingon is not known"));
+  c = text_part("Content-Type: text/plain; charset=\"../../etc/passwd//TRANSLIT\"", "caf\xE9");
+  EXPECT_EQ(c.text, "café");
+  EXPECT_THAT(c.notes, Contains("a text names a character set that cannot be one"));
+  c = text_part("Content-Type: text/plain", "caf\xE9");
+  EXPECT_EQ(c.text, "café");
+  EXPECT_THAT(c.notes, Contains(HasSubstr("without naming a character set")));
+  c = text_part("Content-Type: text/plain; charset=utf-8", "caf\xE9!");
+  EXPECT_EQ(c.text, "caf\xEF\xBF\xBD!");
+  EXPECT_THAT(c.notes, Contains("a text is not valid UTF-8"));
+  c = text_part("Content-Type: text/plain; charset=shift_jis", "\x93\xFA\x96\x7B\x93");
+  EXPECT_EQ(c.text, "日本\xEF\xBF\xBD");
+  c = text_part("Content-Type: text/plain; charset=utf-16", "a");
+  EXPECT_TRUE(is_clean(c.text));
+}
+
+TEST(content, nul_bytes_never_reach_the_text) {
+  const auto c = text_part("Content-Type: text/plain", std::string("a\0b", 3));
+  EXPECT_EQ(c.text, "a\xEF\xBF\xBD" "b");
+  EXPECT_THAT(c.notes, Contains("a text holds NUL bytes"));
+}
+
+TEST(content, damaged_encodings_give_what_is_there_and_a_note) {
+  const std::string note = "a part's transfer encoding is damaged";
+  auto c = text_part("Content-Transfer-Encoding: base64", "aGVs*bG8=");
+  EXPECT_THAT(c.text, HasSubstr("hel"));
+  EXPECT_THAT(c.notes, Contains(note));
+  c = text_part("Content-Transfer-Encoding: quoted-printable", "a=ZZb=3");
+  EXPECT_THAT(c.text, HasSubstr("b"));
+  EXPECT_THAT(c.notes, Contains(note));
+  EXPECT_THAT(text_part("Content-Transfer-Encoding: quoted-printable", "a=3Db=\r\nc=20").notes, IsEmpty());
+  EXPECT_THAT(text_part("Content-Transfer-Encoding: base64", "aGVs\r\nbG8=\r\n").notes, IsEmpty());
+}
+
+TEST(content, missing_boundaries_lose_no_text) {
+  auto c = mime::parse_content("Content-Type: multipart/mixed\n\nhello\n");
+  EXPECT_THAT(c.text, HasSubstr("hello"));
+  EXPECT_THAT(c.notes, Contains(HasSubstr("boundary")));
+  c = mime::parse_content("Content-Type: multipart/mixed; boundary=b\n\nhello, no boundary here\n");
+  EXPECT_THAT(c.text, HasSubstr("hello"));
+  EXPECT_FALSE(c.notes.empty());
+  c = mime::parse_content("Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello, no end\n");
+  EXPECT_THAT(c.text, HasSubstr("hello"));
+}
+
+TEST(content, bombs_are_cut_with_a_note) {
+  std::string many = "Content-Type: multipart/mixed; boundary=b\n\n";
+  for (std::size_t i = 0; i < 2 * limits::mime_parts; ++i) many += "--b\nContent-Type: image/png\n\nx\n";
+  auto c = mime::parse_content(many);
+  EXPECT_LT(c.attachments.size(), limits::mime_parts);
+  EXPECT_THAT(c.notes, Contains(HasSubstr("parts; the rest is left out")));
+
+  std::string flood = "Content-Type: multipart/mixed; boundary=b\n\n";
+  for (std::size_t i = 0; i < 4 * limits::mime_boundary_lines; ++i) flood += "--b\n";
+  EXPECT_THAT(mime::parse_content(flood).notes, Contains("the message has too many boundaries; the rest is left out"));
+
+  std::string deep;
+  for (int i = 0; i < 3000; ++i) deep += "Content-Type: multipart/mixed; boundary=b" + std::to_string(i) + "\n\n--b" + std::to_string(i) + "\n";
+  c = mime::parse_content(deep);
+  EXPECT_THAT(c.notes, Contains("parts are nested too deeply"));
+
+  std::string nested;
+  for (int i = 0; i < 20'000; ++i) nested += "Content-Type: message/rfc822\n\n";
+  expect_sound(nested);
+
+  const std::string endless = "Subject: x\n\n" + std::string(limits::mime_text_bytes + 100, 'a');
+  c = mime::parse_content(endless);
+  EXPECT_EQ(c.text.size(), limits::mime_text_bytes);
+  EXPECT_THAT(c.notes, Contains(HasSubstr("a text is longer than")));
+}
+
+TEST(content, a_text_that_grows_by_conversion_is_cut_between_characters) {
+  const auto c = text_part("Content-Type: text/plain; charset=iso-8859-15", std::string(limits::mime_text_bytes, '\xA4'));  // 3 bytes each
+  EXPECT_LE(c.text.size(), limits::mime_text_bytes);
+  EXPECT_TRUE(is_clean(c.text));
+}
+
+TEST(content, nonsense_is_survived) {
+  for (const std::string& raw : {std::string(), std::string("\n"), std::string("\0", 1), std::string("--"), std::string(70'000, '\n'),
+                                std::string(70'000, ':'), std::string("Content-Type: ;;;;\n\nx"), std::string("Content-Type: multipart/\n\nx"),
+                                std::string("Content-Type: multipart/mixed; boundary=\"\"\n\n--\n--\n"),
+                                std::string("Content-Type: text/plain; charset*0*=%;charset*1=x\n\ny"),
+                                std::string("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"\xFF/..\"\n\nz")})
+    expect_sound(raw);
+  EXPECT_THAT(mime::parse_content("").notes, Contains("the message is empty"));
+}
+
+TEST(content, any_bytes_and_any_truncation_are_survived) {
+  const std::uint32_t seed = 20261125;
+  std::mt19937 random(seed);
+  for (int round = 0; round < 400; ++round) {
+    std::string raw = mixed;
+    for (int i = 0; i < 10; ++i) raw[random() % raw.size()] = static_cast<char>(random());
+    raw.resize(random() % raw.size());
+    SCOPED_TRACE(testing::Message() << "seed " << seed << " round " << round);
+    expect_sound(raw);
+  }
+}
+
+}  // namespace
+}  // namespace mailherd
