@@ -76,7 +76,10 @@ class scram_sha256 final : public mechanism {
   }
 
   result<secret<>> respond(std::string_view challenge) override {
-    if (challenge.size() > limits::sasl_challenge_bytes) return fail(failure::limit_exceeded, "SCRAM-SHA-256: the challenge is too long");
+    if (challenge.size() > limits::sasl_challenge_bytes) {
+      step_ = step::failed;
+      return fail(failure::limit_exceeded, "SCRAM-SHA-256: the challenge is too long");
+    }
     switch (step_) {
       case step::start: return violation("the server answered before it was asked");
       case step::server_first: return on_server_first(challenge);
