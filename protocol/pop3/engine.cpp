@@ -76,6 +76,19 @@ std::string_view find_timestamp(std::string_view text) noexcept {
   return usable ? stamp : std::string_view{};
 }
 
+/// "-ERR unknown command PASS hunter2", "-ERR unknown command AUTH PLAIN AGpvZQBodW50ZXIy": what a server repeats must not end in a log
+/// through us.
+bool repeats(std::string_view text, const secret<>& what) {
+  if (contains_text(text, what.reveal())) return true;
+  while (!text.empty()) {
+    const auto length = std::min(text.find_first_of(" \t\"'<>()"), text.size());
+    const auto decoded = base64_decode(text.substr(0, length));
+    if (decoded && decoded->find(what.reveal()) != std::string::npos) return true;
+    text.remove_prefix(std::min(length + 1, text.size()));
+  }
+  return false;
+}
+
 phase phase_of(command_kind k) noexcept {
   switch (k) {
     case command_kind::capa: return phase::capabilities;
@@ -331,12 +344,11 @@ any_event engine::on_login_refused(std::string_view text) {
   std::string detail;
   if (run->mechanism) detail = run->mechanism->failure_detail();
   what.detail = detail;
-  // "-ERR unknown command PASS hunter2": what the server repeats must not end in a log through us.
-  const auto& secret = what.with_token ? run->who.access_token : run->who.password;
-  if (contains_text(what.text, secret.reveal())) what.text = "(the server repeated the secret)";
   const command_id id = head_id_;
   finish_command();
-  return event::refused{id, command_kind::login, 0, classify(what, now_)};
+  error reason = classify(what, now_);
+  if (repeats(text, what.with_token ? run->who.access_token : run->who.password)) reason.detail = "login: (the server repeated the secret)";
+  return event::refused{id, command_kind::login, 0, std::move(reason)};
 }
 
 std::optional<any_event> engine::on_continuation(std::string_view challenge) {
