@@ -232,7 +232,7 @@ std::optional<any_event> engine::on_line(std::string_view line) {
   if (state_ == state::greeting) return on_greeting(ok, text);
   if (sent_ == 0) return on_unsolicited(ok, text);
   if (current().kind == command_kind::login) return ok ? on_login_accepted() : on_login_refused(text);
-  return ok ? on_accepted(text) : on_refused(text);
+  return ok ? on_accepted(text) : std::optional<any_event>(on_refused(text));
 }
 
 any_event engine::on_greeting(bool ok, std::string_view text) {
@@ -256,7 +256,8 @@ any_event engine::on_unsolicited(bool ok, std::string_view text) {
   return fail_session(std::move(reason));
 }
 
-any_event engine::on_accepted(std::string_view text) {
+/// nullopt when a listing begins: its lines are the events.
+std::optional<any_event> engine::on_accepted(std::string_view text) {
   const command c = current();
   const command_id id = head_id_;
   switch (c.kind) {
@@ -268,7 +269,7 @@ any_event engine::on_accepted(std::string_view text) {
     case command_kind::list:
       reading_ = reading::listing;
       entries_ = 0;
-      break;
+      return std::nullopt;
     case command_kind::top:
     case command_kind::retr:
       reading_ = reading::body;
@@ -296,7 +297,7 @@ any_event engine::on_accepted(std::string_view text) {
       finish_command();
       return event::done{id, c.kind, c.number};
   }
-  return event::done{0, c.kind, 0};
+  return std::nullopt;
 }
 
 any_event engine::on_refused(std::string_view text) {

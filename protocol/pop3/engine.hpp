@@ -229,7 +229,7 @@ class engine {
   std::optional<any_event> on_line(std::string_view line);
   any_event on_greeting(bool ok, std::string_view text);
   any_event on_unsolicited(bool ok, std::string_view text);
-  any_event on_accepted(std::string_view text);
+  std::optional<any_event> on_accepted(std::string_view text);
   any_event on_refused(std::string_view text);
   std::optional<any_event> on_login_accepted();
   any_event on_login_refused(std::string_view text);
