@@ -1,7 +1,8 @@
 // protocol/mime/addresses: the addresses of a header field (RFC 5322, 3.4, obsolete forms too).
 //
 // Owns:   the splitting of an address list. Private to the room.
-// Why not GMime's internet_address_list_parse: it recurses on "a:a:a:..." until the stack ends (64 KB of it are enough on a small stack), and
+// Why not GMime's internet_address_list_parse: it recurses on "a:a:a:..." until the stack ends (64 KB of it are enough on a small stack),
+// and
 //         needs 250 ms for a hostile field; this one is linear, without recursion, and four times as fast on ordinary ones.
 #pragma once
 

@@ -174,7 +174,8 @@ void note_damage(const decoded& d, std::vector<std::string>& notes) {
 std::string read_text(GMimeObject* leaf, std::vector<std::string>& notes) {
   decoded body = decode_leaf(leaf, limits::mime_text_bytes);
   note_damage(body, notes);
-  if (body.size > body.bytes.size()) add_note(notes, fmt::format("a text is longer than {} bytes; the rest is left out", limits::mime_text_bytes));
+  if (body.size > body.bytes.size())
+    add_note(notes, fmt::format("a text is longer than {} bytes; the rest is left out", limits::mime_text_bytes));
   std::string text = text_in_charset(body.bytes, view(g_mime_object_get_content_type_parameter(leaf, "charset")), notes);
   if (text.size() > limits::mime_text_bytes) {
     std::size_t cut = limits::mime_text_bytes;

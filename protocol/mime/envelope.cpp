@@ -1,6 +1,7 @@
 // protocol/mime/envelope: the header's end, and the envelope. Declared in mime.hpp.
 //
-// Looks only at the fields it needs and hands GMime only what needs decoding: GMime's whole header parser costs 24 µs for an ordinary header.
+// Looks only at the fields it needs and hands GMime only what needs decoding: GMime's whole header parser costs 24 µs for an ordinary
+// header.
 #include <fmt/format.h>
 #include <gmime/gmime.h>
 

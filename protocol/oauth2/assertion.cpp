@@ -123,7 +123,9 @@ result<secret<>> client_assertion(const oauth_app& app, const std::string& audie
   const nlohmann::json claims{{"aud", audience},     {"iss", app.client_id}, {"sub", app.client_id}, {"jti", *id},
                               {"iat", issued},       {"nbf", issued},        {"exp", issued + limits::assertion_lifetime.count()}};
   // `replace`: a client id is the caller's text and need not be UTF-8.
-  const auto text = [](const nlohmann::json& j) { return base64url_encode(j.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)); };
+  const auto text = [](const nlohmann::json& j) {
+    return base64url_encode(j.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  };
   const std::string signed_part = text(header) + "." + text(claims);
   const auto signature = sign(key->get(), signed_part);
   if (!signature) return fail(signature.error());

@@ -9,7 +9,7 @@
 // Throws nothing but bad_alloc.
 //
 //   auto request = oauth2::build_token_request(app, credential, protocol, now);
-//   http.post(request->url, request->content_type, request->body, ...);
+//   http.post(request->url, request->content_type, request->authorization, request->body, ...);
 //   auto reply = oauth2::parse_token_reply(app.provider, status, retry_after_header, body, now, credential.grant);
 //   // invariant 3: store reply->refresh_token durably, then use reply->access_token
 #pragma once
@@ -34,7 +34,16 @@ struct token_request {
   std::string url;
   std::string content_type;  ///< application/x-www-form-urlencoded
   secret<> body;
+  secret<> authorization;    ///< value of the Authorization header; empty: send none
 };
+
+/// How a client secret travels. Microsoft and Google take it in the body. RFC 6749, 2.3.1 prefers the header, and a custom provider may
+/// insist on it: see wants_basic.
+enum class client_auth { body, basic };
+
+/// Whether the same request should be made once more with client_auth::basic (and that remembered for the app): a custom provider has
+/// refused a secret that came in the body. Costs the grant nothing: a client is authenticated before its grant is looked at.
+bool wants_basic(const oauth_app& app, client_auth used, int http_status, const error& refused);
 
 /// The request that gets an access token for a stored credential: refresh_token for authorization_code and device_code grants
 /// (RFC 6749, 6), client_credentials (4.4) otherwise. The client proves itself by `client_secret` in the body, or, when the app has a
@@ -42,7 +51,8 @@ struct token_request {
 /// Errors: consent_required   the credential holds no refresh token yet;
 ///         app_misconfigured  the app lacks a URL, its key or certificate is unusable, or its tenant is not a specific one;
 ///         internal           OpenSSL or its randomness failed.
-result<token_request> build_token_request(const oauth_app& app, const credential& who, protocol_kind protocol, wall_time now);
+result<token_request> build_token_request(const oauth_app& app, const credential& who, protocol_kind protocol, wall_time now,
+                                          client_auth how = client_auth::body);
 
 /// What one consent needs to keep from its beginning to its callback (RFC 7636): `verifier` is secret until it is sent.
 struct pkce {
@@ -64,14 +74,17 @@ result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, co
 result<std::string> admin_consent_url(const oauth_app& app, const std::string& redirect_uri, const std::string& state);
 
 /// Turns the callback's code into tokens; its reply goes to parse_token_reply.
-result<token_request> build_code_request(const oauth_app& app, protocol_kind protocol, const secret<>& code, const std::string& redirect_uri,
-                                         const secret<>& code_verifier, wall_time now);
+result<token_request> build_code_request(const oauth_app& app, protocol_kind protocol, const secret<>& code,
+                                         const std::string& redirect_uri, const secret<>& code_verifier, wall_time now,
+                                         client_auth how = client_auth::body);
 
 /// Begins the device flow (RFC 8628, 3.1); its reply goes to parse_device_reply.
-result<token_request> build_device_request(const oauth_app& app, protocol_kind protocol, wall_time now);
+result<token_request> build_device_request(const oauth_app& app, protocol_kind protocol, wall_time now,
+                                           client_auth how = client_auth::body);
 /// Asks whether the person has finished (3.4); its reply goes to parse_token_reply: authorization_pending and slow_down are
 /// token_unavailable with `retry_at`, a refusal or an expired code is consent_required.
-result<token_request> build_device_poll_request(const oauth_app& app, protocol_kind protocol, const secret<>& device_code, wall_time now);
+result<token_request> build_device_poll_request(const oauth_app& app, protocol_kind protocol, const secret<>& device_code, wall_time now,
+                                                client_auth how = client_auth::body);
 
 // ---- replies ------------------------------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,9 @@ auto misconfigured(std::string detail) { return fail(failure::app_misconfigured,
 
 bool is_url(std::string_view text) {
   const bool http = text.starts_with("https://") || text.starts_with("http://");
-  return http && std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '"' && c != '<' && c != '>' && c != '\\'; }) &&
+  return http &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > 0x20 && c < 0x7F && c != '"' && c != '<' && c != '>' && c != '\\'; }) &&
          text.size() > text.find("//") + 2;
 }
 
@@ -88,7 +90,8 @@ result<authority_parts> microsoft_authority(std::string_view authority) {
     if (authority.ends_with("/v2.0")) authority.remove_suffix(5);  // as an issuer is written
   }
   if (!authority.empty()) parts.tenant = authority;
-  if (!is_tenant(parts.tenant)) return misconfigured("the authority names no directory: use its id or domain, \"organizations\" or \"common\"");
+  if (!is_tenant(parts.tenant))
+    return misconfigured("the authority names no directory: use its id or domain, \"organizations\" or \"common\"");
   return parts;
 }
 

@@ -72,13 +72,15 @@ result<json> read_object(const answer& a, std::string_view body) {
 }
 
 error read_error(const answer& a, const json& object) {
-  error_reply reply{a.provider, a.http_status, std::string(text_of(object, "error")), std::string(text_of(object, "error_description")), {}};
+  error_reply reply{
+      a.provider, a.http_status, std::string(text_of(object, "error")), std::string(text_of(object, "error_description")), {}};
   // Google's newer services nest it: {"error": {"status": "...", "message": "..."}}.
   if (const auto nested = object.find("error"); nested != object.end() && nested->is_object()) {
     reply.error = text_of(*nested, "status");
     reply.description = text_of(*nested, "message");
   }
-  if (const auto listed = object.find("error_codes"); a.provider == provider_kind::microsoft && listed != object.end() && listed->is_array()) {
+  if (const auto listed = object.find("error_codes");
+      a.provider == provider_kind::microsoft && listed != object.end() && listed->is_array()) {
     for (const auto& number : *listed)
       if (number.is_number_unsigned() && reply.numbers.size() < 8) reply.numbers.push_back(number.get<std::uint32_t>());
   }

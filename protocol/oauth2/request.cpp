@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include "core/base64.hpp"
 #include "protocol/oauth2/assertion.hpp"
 #include "protocol/oauth2/oauth2.hpp"
 
@@ -59,10 +60,23 @@ class form {
 
 std::string joined(const std::vector<std::string>& scopes) { return fmt::format("{}", fmt::join(scopes, " ")); }
 
-/// The client's proof. The secret travels in the body, not in an Authorization header: every provider of the table takes it there, and the
-/// header form differs between them in what is percent-encoded first.
-result<void> add_client(const oauth_app& app, const std::string& audience, wall_time now, form& into) {
+/// RFC 6749, 2.3.1: both are percent-encoded before they are joined.
+secret<> basic_authorization(const oauth_app& app) {
+  form id, word;
+  id.add("", app.client_id);
+  word.add("", app.client_secret);
+  const secret<> joined(id.take().substr(1) + ":" + word.take().substr(1));
+  return secret<>("Basic " + base64_encode(joined.reveal()));
+}
+
+/// The client's proof.
+result<void> add_client(const oauth_app& app, const std::string& audience, wall_time now, client_auth how, form& into,
+                        secret<>& authorization) {
   if (app.client_id.empty()) return fail(failure::app_misconfigured, "the app has no client_id");
+  if (app.private_key.empty() && !app.client_secret.empty() && how == client_auth::basic) {
+    authorization = basic_authorization(app);  // and nothing in the body: one method per request
+    return {};
+  }
   into.add("client_id", app.client_id);
   if (app.private_key.empty()) {
     into.add("client_secret", app.client_secret);  // none: a public client, for which PKCE stands in
@@ -75,7 +89,14 @@ result<void> add_client(const oauth_app& app, const std::string& audience, wall_
   return {};
 }
 
-token_request finished(const std::string& url, form& body) { return {url, std::string(form_type), secret<>(body.take())}; }
+/// Adds the client's proof and closes the request.
+result<token_request> finished(const oauth_app& app, const endpoints& where, const std::string& url, wall_time now, client_auth how,
+                               form& body) {
+  token_request request{url, std::string(form_type), {}, {}};
+  if (auto r = add_client(app, where.token_url, now, how, body, request.authorization); !r) return fail(std::move(r.error()));
+  request.body = secret<>(body.take());
+  return request;
+}
 
 std::string with_query(const std::string& url, form& query) {
   return url + (url.find('?') == std::string::npos ? "?" : "&") + query.take();
@@ -89,7 +110,8 @@ result<endpoints> device_endpoints(const oauth_app& app, protocol_kind protocol)
 
 }  // namespace
 
-result<token_request> build_token_request(const oauth_app& app, const credential& who, protocol_kind protocol, wall_time now) {
+result<token_request> build_token_request(const oauth_app& app, const credential& who, protocol_kind protocol, wall_time now,
+                                          client_auth how) {
   const auto where = endpoints_for(app, protocol, who.grant);
   if (!where) return fail(where.error());
   form body;
@@ -104,8 +126,12 @@ result<token_request> build_token_request(const oauth_app& app, const credential
     body.add("refresh_token", who.refresh_token);
     if (where->scope_on_refresh) body.add("scope", joined(where->scopes));
   }
-  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
-  return finished(where->token_url, body);
+  return finished(app, *where, where->token_url, now, how, body);
+}
+
+bool wants_basic(const oauth_app& app, client_auth used, int http_status, const error& refused) {
+  return used == client_auth::body && app.provider == provider_kind::custom && app.private_key.empty() && !app.client_secret.empty() &&
+         refused.code == failure::app_misconfigured && (http_status == 400 || http_status == 401);
 }
 
 result<pkce> make_pkce() {
@@ -148,7 +174,8 @@ result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, co
 }
 
 result<std::string> admin_consent_url(const oauth_app& app, const std::string& redirect_uri, const std::string& state) {
-  if (app.provider != provider_kind::microsoft) return fail(failure::invalid_input, "only Microsoft has a page for administrators' consent");
+  if (app.provider != provider_kind::microsoft)
+    return fail(failure::invalid_input, "only Microsoft has a page for administrators' consent");
   const auto where = endpoints_for(app, protocol_kind::imap, grant_kind::client_credentials);
   if (!where) return fail(where.error());
   constexpr std::string_view tail = "/oauth2/v2.0/authorize";
@@ -163,8 +190,8 @@ result<std::string> admin_consent_url(const oauth_app& app, const std::string& r
   return with_query(url + "/v2.0/adminconsent", query);
 }
 
-result<token_request> build_code_request(const oauth_app& app, protocol_kind protocol, const secret<>& code, const std::string& redirect_uri,
-                                         const secret<>& code_verifier, wall_time now) {
+result<token_request> build_code_request(const oauth_app& app, protocol_kind protocol, const secret<>& code,
+                                         const std::string& redirect_uri, const secret<>& code_verifier, wall_time now, client_auth how) {
   const auto where = endpoints_for(app, protocol, grant_kind::authorization_code);
   if (!where) return fail(where.error());
   if (code.empty()) return fail(failure::invalid_input, "the provider sent no code");
@@ -173,28 +200,26 @@ result<token_request> build_code_request(const oauth_app& app, protocol_kind pro
   body.add("code", code);
   body.add("redirect_uri", redirect_uri);
   body.add("code_verifier", code_verifier);
-  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
-  return finished(where->token_url, body);
+  return finished(app, *where, where->token_url, now, how, body);
 }
 
-result<token_request> build_device_request(const oauth_app& app, protocol_kind protocol, wall_time now) {
+result<token_request> build_device_request(const oauth_app& app, protocol_kind protocol, wall_time now, client_auth how) {
   const auto where = device_endpoints(app, protocol);
   if (!where) return fail(where.error());
   form body;
   body.add("scope", joined(where->scopes));
-  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
-  return finished(where->device_url, body);
+  return finished(app, *where, where->device_url, now, how, body);
 }
 
-result<token_request> build_device_poll_request(const oauth_app& app, protocol_kind protocol, const secret<>& device_code, wall_time now) {
+result<token_request> build_device_poll_request(const oauth_app& app, protocol_kind protocol, const secret<>& device_code, wall_time now,
+                                                client_auth how) {
   const auto where = device_endpoints(app, protocol);
   if (!where) return fail(where.error());
   if (device_code.empty()) return fail(failure::invalid_input, "there is no device code");
   form body;
   body.add("grant_type", device_grant);
   body.add("device_code", device_code);
-  if (auto r = add_client(app, where->token_url, now, body); !r) return fail(std::move(r.error()));
-  return finished(where->token_url, body);
+  return finished(app, *where, where->token_url, now, how, body);
 }
 
 }  // namespace mailherd::oauth2

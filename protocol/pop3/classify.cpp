@@ -73,7 +73,8 @@ constexpr std::array<phrase, 34> phrases{{
     {"connection is closed", failure::server_bye, false},
 }};
 
-constexpr std::array<std::string_view, 5> temporary{"temporar", "try again later", "try later", "service unavailable", "server unavailable"};
+constexpr std::array<std::string_view, 5> temporary{"temporar", "try again later", "try later", "service unavailable",
+                                                    "server unavailable"};
 
 /// Response codes that settle it (RFC 2449, 8.1; RFC 3206, 4).
 std::optional<failure> by_code(const refusal& what) {

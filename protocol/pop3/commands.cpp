@@ -208,7 +208,8 @@ result<command_id> engine::login(const sasl::credentials& who) {
 void engine::send_login() {
   login_run& run = *login_;
   if (run.step == login_step::user) return write_line("USER " + run.who.username);
-  if (run.step == login_step::apop) return write_line(fmt::format("APOP {} {}", run.who.username, apop_digest(timestamp_, run.who.password)));
+  if (run.step == login_step::apop)
+    return write_line(fmt::format("APOP {} {}", run.who.username, apop_digest(timestamp_, run.who.password)));
   if (!run.one_line) return write_line(fmt::format("AUTH {}", run.mechanism->name()));
   const secret<> encoded(base64_encode(run.initial->reveal()));
   output_.append("AUTH ").append(run.mechanism->name()).append(" ");

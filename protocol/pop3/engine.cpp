@@ -55,7 +55,8 @@ std::optional<std::uint64_t> announced_octets(std::string_view text) noexcept {
     const auto [end, ec] = std::from_chars(text.data() + i, text.data() + text.size(), value);
     const auto after = static_cast<std::size_t>(end - text.data());
     const std::string_view rest = text.substr(after);
-    if (ec == std::errc{} && (equal_text(rest.substr(0, 6), " octet") || equal_text(rest.substr(0, 5), " byte") || (i == 0 && rest.empty())))
+    if (ec == std::errc{} &&
+        (equal_text(rest.substr(0, 6), " octet") || equal_text(rest.substr(0, 5), " byte") || (i == 0 && rest.empty())))
       return value;
     i = after;
   }
@@ -325,7 +326,8 @@ std::optional<any_event> engine::on_login_accepted() {
   if (run.step == login_step::apop) done.mechanism = "APOP";
   if (run.step == login_step::sasl) {
     if (run.initial || !run.mechanism->complete())
-      return fail_session(failure::protocol_violation, fmt::format("{}: the server accepted before the exchange was complete", run.mechanism->name()));
+      return fail_session(failure::protocol_violation,
+                          fmt::format("{}: the server accepted before the exchange was complete", run.mechanism->name()));
     done.mechanism = run.mechanism->name();  // static text: outlives the mechanism
   }
   login_.reset();
@@ -380,7 +382,8 @@ std::optional<any_event> engine::on_listing_line(std::string_view line) {
   if (!line.empty() && line.front() == '.') line.remove_prefix(1);
   const command_kind kind = current().kind;
   const std::size_t most = kind == command_kind::capa ? capa_lines : limits::listing_entries;
-  if (++entries_ > most) return fail_session(failure::limit_exceeded, fmt::format("the answer to {} has more than {} lines", to_string(kind), most));
+  if (++entries_ > most)
+    return fail_session(failure::limit_exceeded, fmt::format("the answer to {} has more than {} lines", to_string(kind), most));
   if (kind == command_kind::capa) {
     capabilities_.add(line);
     return std::nullopt;

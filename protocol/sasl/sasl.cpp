@@ -186,7 +186,8 @@ result<void> check(const credentials& who) {
     return {};
   }
   if (who.access_token.empty()) return fail(failure::invalid_input, "there is no access token");
-  if (!is_safe_token(who.access_token.reveal())) return fail(failure::invalid_input, "the access token holds bytes that no bearer token may hold");
+  if (!is_safe_token(who.access_token.reveal()))
+    return fail(failure::invalid_input, "the access token holds bytes that no bearer token may hold");
   if (has_any(who.host, std::string_view("\x01\0\r\n", 4))) return fail(failure::invalid_input, "the host name holds control characters");
   return {};
 }
@@ -223,8 +224,9 @@ tl::unexpected<error> nothing_in_common(std::span<const std::string> offered, co
   if (who.type == auth_type::basic && offers_only_tokens(offered))
     return fail(failure::login_disabled, fmt::format("the server accepts OAuth2 only, and a password is configured; offered: {}", list));
   if (withheld)
-    return fail(failure::mechanism_missing,
-                fmt::format("the server would take the secret over an unencrypted connection only, which is not allowed; offered: {}", list));
+    return fail(
+        failure::mechanism_missing,
+        fmt::format("the server would take the secret over an unencrypted connection only, which is not allowed; offered: {}", list));
   return fail(failure::mechanism_missing, fmt::format("no authentication mechanism in common for {}; offered: {}",
                                                       who.type == auth_type::basic ? "a password" : "an access token", list));
 }
@@ -251,7 +253,8 @@ result<std::unique_ptr<mechanism>> make(std::string_view name, const credentials
 
 result<std::unique_ptr<mechanism>> choose(std::span<const std::string> offered, const credentials& who, const policy& rules) {
   if (auto safe = check(who); !safe) return fail(std::move(safe.error()));
-  if (rules.prefer_oauthbearer && who.type == auth_type::oauth2 && offers(offered, "OAUTHBEARER") && (rules.encrypted || rules.allow_unencrypted))
+  if (rules.prefer_oauthbearer && who.type == auth_type::oauth2 && offers(offered, "OAUTHBEARER") &&
+      (rules.encrypted || rules.allow_unencrypted))
     return make("OAUTHBEARER", who, rules);
   // SCRAM wants a password normalised by SASLprep (RFC 4013). Outside ASCII that needs Unicode tables and servers disagree about it,
   // so such a password goes by SCRAM only when nothing simpler may be used.

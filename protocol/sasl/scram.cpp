@@ -111,7 +111,8 @@ class scram_sha256 final : public mechanism {
     if (end != count.data() + count.size() || (ec != std::errc{} && ec != std::errc::result_out_of_range))
       return violation("the iteration count is not a number");
     if (ec == std::errc::result_out_of_range || iterations > limits::scram_iterations_max)
-      return fail(failure::limit_exceeded, fmt::format("SCRAM-SHA-256: the server asks for more than {} iterations", limits::scram_iterations_max));
+      return fail(failure::limit_exceeded,
+                  fmt::format("SCRAM-SHA-256: the server asks for more than {} iterations", limits::scram_iterations_max));
     if (iterations < limits::scram_iterations_min)
       return violation(fmt::format("the server asks for fewer than {} iterations", limits::scram_iterations_min));
     return prove(whole, nonce, *salt, static_cast<int>(iterations));

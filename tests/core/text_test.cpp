@@ -83,8 +83,8 @@ TEST(comparing, ignores_case_of_ascii_only) {
 }
 
 TEST(base64, rfc_4648) {
-  const std::vector<std::pair<std::string, std::string>> vectors{{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-                                                                 {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  const std::vector<std::pair<std::string, std::string>> vectors{
+      {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     EXPECT_EQ(base64_encode(plain), encoded);
     EXPECT_EQ(base64_decode(encoded), plain);
@@ -100,7 +100,8 @@ TEST(base64, every_byte_survives) {
 }
 
 TEST(base64, garbage_is_an_error_not_a_guess) {
-  for (const auto& bad : {"Z"s, "Zg"s, "Zg="s, "Zg==="s, "Zm9v\n"s, "Zm 9v"s, "Zg=A"s, "=Zg="s, "===="s, "Zh=="s, "Zm9="s, "-_8="s, "Zm9\0"s, "Zg==Zg=="s})
+  for (const auto& bad :
+       {"Z"s, "Zg"s, "Zg="s, "Zg==="s, "Zm9v\n"s, "Zm 9v"s, "Zg=A"s, "=Zg="s, "===="s, "Zh=="s, "Zm9="s, "-_8="s, "Zm9\0"s, "Zg==Zg=="s})
     EXPECT_FALSE(base64_decode(bad)) << bad;
 }
 

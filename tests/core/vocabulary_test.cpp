@@ -36,7 +36,8 @@ TEST(ids, messages) {
   const message_id id{tenant_id{3}, 1042};
   EXPECT_EQ(to_string(id), "m3-1042");
   EXPECT_EQ(parse_message_id("m3-1042"), id);
-  for (const char* bad : {"", "m", "m3", "m3-", "m-3", "m0-1", "m3-0", "t3-1", "m3-1-2", "m3--1", "-"}) EXPECT_FALSE(parse_message_id(bad)) << bad;
+  for (const char* bad : {"", "m", "m3", "m3-", "m-3", "m0-1", "m3-0", "t3-1", "m3-1-2", "m3--1", "-"})
+    EXPECT_FALSE(parse_message_id(bad)) << bad;
 }
 
 TEST(failures, every_one_has_a_name_an_action_and_words) {
@@ -59,7 +60,8 @@ TEST(failures, only_the_token_endpoint_may_ask_a_person_to_consent) {
 }
 
 TEST(failures, network_troubles_never_blame_credentials) {
-  for (const failure f : {failure::dns_failed, failure::timed_out, failure::connection_lost, failure::server_busy, failure::token_unavailable, failure::throttled})
+  for (const failure f : {failure::dns_failed, failure::timed_out, failure::connection_lost, failure::server_busy,
+                          failure::token_unavailable, failure::throttled})
     EXPECT_TRUE(action_for(f) == action::retry_now || action_for(f) == action::retry_later) << to_string(f);
 }
 
@@ -139,7 +141,8 @@ TEST(names, are_those_of_the_contract) {
   expect_names<auth_type>({"basic", "oauth2"});
   expect_names<grant_kind>({"authorization_code", "client_credentials", "device_code"});
   expect_names<provider_kind>({"microsoft", "google", "custom"});
-  expect_names<channel_state>({"disabled", "consent_pending", "connecting", "backfilling", "active", "throttled", "backoff", "needs_reauth", "needs_admin", "app_blocked"});
+  expect_names<channel_state>({"disabled", "consent_pending", "connecting", "backfilling", "active", "throttled", "backoff", "needs_reauth",
+                               "needs_admin", "app_blocked"});
   expect_names<switch_state>({"none", "running", "done", "failed"});
 }
 

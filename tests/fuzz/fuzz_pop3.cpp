@@ -1,4 +1,5 @@
-// tests/fuzz: the POP3 engine against any bytes of a server: no crash, bounded memory, and events that do not depend on how the bytes are cut.
+// tests/fuzz: the POP3 engine against any bytes of a server: no crash, bounded memory, and events that do not depend on how the bytes are
+// cut.
 //
 // Input: a byte of flags, then what the server says. Commands follow from events, so that a conversation can get far.
 #include "core/limits.hpp"
@@ -49,9 +50,12 @@ class conversation {
 
  private:
   void check(const pop3::any_event& e, std::string_view bytes) const {
-    if (const auto* chunk = std::get_if<pop3::event::body_chunk>(&e)) require(!chunk->bytes.empty() && chunk->bytes.size() <= bytes.size() + 1, "a slice is of the input");
-    if (const auto* entry = std::get_if<pop3::event::uidl_entry>(&e)) require(entry->uidl.size() <= 512 && fuzz::is_clean(entry->uidl), "a unique id can be stored");
-    if (const auto* failed = std::get_if<pop3::event::failed>(&e)) require(fuzz::is_clean(failed->reason.detail) && failed->reason.detail.size() < 4096, "a reason can be shown");
+    if (const auto* chunk = std::get_if<pop3::event::body_chunk>(&e))
+      require(!chunk->bytes.empty() && chunk->bytes.size() <= bytes.size() + 1, "a slice is of the input");
+    if (const auto* entry = std::get_if<pop3::event::uidl_entry>(&e))
+      require(entry->uidl.size() <= 512 && fuzz::is_clean(entry->uidl), "a unique id can be stored");
+    if (const auto* failed = std::get_if<pop3::event::failed>(&e))
+      require(fuzz::is_clean(failed->reason.detail) && failed->reason.detail.size() < 4096, "a reason can be shown");
     if (const auto* refused = std::get_if<pop3::event::refused>(&e)) {
       require(fuzz::is_clean(refused->reason.detail) && refused->reason.detail.size() < 4096, "a reason can be shown");
       const bool sent_token = refused->kind == pop3::command_kind::login && (flags_ & token) != 0;

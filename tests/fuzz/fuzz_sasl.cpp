@@ -46,7 +46,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto answer = (*m)->respond(challenge);
     if (!answer) {
       require(fuzz::is_clean(answer.error().detail), "a reason can be shown");
-      require(name == "PLAIN" || name == "XOAUTH2" || name == "OAUTHBEARER" || name == "LOGIN" || !(*m)->complete(), "a failed proof is no proof");
+      require(name == "PLAIN" || name == "XOAUTH2" || name == "OAUTHBEARER" || name == "LOGIN" || !(*m)->complete(),
+              "a failed proof is no proof");
     }
     const auto detail = (*m)->failure_detail();
     require(fuzz::is_clean(detail) && detail.find("the-secret-token") == std::string::npos, "a detail can be shown");

@@ -34,7 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(status == 200, "only a success gives a token");
     for (const char c : reply->access_token.reveal()) require(c > 0x20 && c < 0x7F, "a token can travel");
     require(!reply->access_token.empty(), "a token is not empty");
-    require(reply->expires_at >= now + limits::token_lifetime_min && reply->expires_at <= now + limits::token_lifetime_max, "a lifetime is bounded");
+    require(reply->expires_at >= now + limits::token_lifetime_min && reply->expires_at <= now + limits::token_lifetime_max,
+            "a lifetime is bounded");
     require(!reply->refresh_token || !reply->refresh_token->empty(), "a refresh token is not empty");
     require(fuzz::is_clean(reply->account_hint), "an account can be shown");
     oauth_app app;

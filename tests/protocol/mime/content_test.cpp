@@ -21,7 +21,8 @@ const std::string mixed =
     "--rel\r\nContent-Type: multipart/alternative; boundary=alt\r\n\r\n"
     "--alt\r\nContent-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\ncaf=E9 =\r\nau lait\r\n"
     "--alt\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<p>caf\xC3\xA9 <img src=\"cid:logo@x\"></p>\r\n--alt--\r\n"
-    "--rel\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <logo@x>\r\nContent-Transfer-Encoding: base64\r\n\r\nAAECAwQ=\r\n--rel--\r\n"
+    "--rel\r\nContent-Type: image/png; name=logo.png\r\nContent-ID: <logo@x>\r\nContent-Transfer-Encoding: "
+    "base64\r\n\r\nAAECAwQ=\r\n--rel--\r\n"
     "--outer\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n"
     "Content-Disposition: attachment; filename*=utf-8''../%C3%9Cbersicht.pdf\r\n\r\nJVBERi0x\r\n"
     "--outer\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninner text\r\n"
@@ -155,7 +156,8 @@ TEST(content, bombs_are_cut_with_a_note) {
   EXPECT_THAT(mime::parse_content(flood).notes, Contains("the message has too many boundaries; the rest is left out"));
 
   std::string deep;
-  for (int i = 0; i < 3000; ++i) deep += "Content-Type: multipart/mixed; boundary=b" + std::to_string(i) + "\n\n--b" + std::to_string(i) + "\n";
+  for (int i = 0; i < 3000; ++i)
+    deep += "Content-Type: multipart/mixed; boundary=b" + std::to_string(i) + "\n\n--b" + std::to_string(i) + "\n";
   c = mime::parse_content(deep);
   EXPECT_THAT(c.notes, Contains("parts are nested too deeply"));
 
@@ -176,11 +178,12 @@ TEST(content, a_text_that_grows_by_conversion_is_cut_between_characters) {
 }
 
 TEST(content, nonsense_is_survived) {
-  for (const std::string& raw : {std::string(), std::string("\n"), std::string("\0", 1), std::string("--"), std::string(70'000, '\n'),
-                                std::string(70'000, ':'), std::string("Content-Type: ;;;;\n\nx"), std::string("Content-Type: multipart/\n\nx"),
-                                std::string("Content-Type: multipart/mixed; boundary=\"\"\n\n--\n--\n"),
-                                std::string("Content-Type: text/plain; charset*0*=%;charset*1=x\n\ny"),
-                                std::string("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"\xFF/..\"\n\nz")})
+  for (const std::string& raw :
+       {std::string(), std::string("\n"), std::string("\0", 1), std::string("--"), std::string(70'000, '\n'), std::string(70'000, ':'),
+        std::string("Content-Type: ;;;;\n\nx"), std::string("Content-Type: multipart/\n\nx"),
+        std::string("Content-Type: multipart/mixed; boundary=\"\"\n\n--\n--\n"),
+        std::string("Content-Type: text/plain; charset*0*=%;charset*1=x\n\ny"),
+        std::string("Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"\xFF/..\"\n\nz")})
     expect_sound(raw);
   EXPECT_THAT(mime::parse_content("").notes, Contains("the message is empty"));
 }

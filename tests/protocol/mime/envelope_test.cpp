@@ -126,7 +126,8 @@ TEST(envelope, dates_in_many_dresses) {
 }
 
 TEST(envelope, the_first_of_repeated_fields_counts_and_recipients_add_up) {
-  const auto e = mime::parse_envelope("From: a@x.test\nFrom: b@x.test\nTo: c@x.test\nTo: d@x.test\nSubject: 1\nSubject: 2\nDate: Tue, 24 Nov 2026 02:12:12 GMT\n\n");
+  const auto e = mime::parse_envelope(
+      "From: a@x.test\nFrom: b@x.test\nTo: c@x.test\nTo: d@x.test\nSubject: 1\nSubject: 2\nDate: Tue, 24 Nov 2026 02:12:12 GMT\n\n");
   EXPECT_THAT(e.from, ElementsAre(mail_address{"", "a@x.test"}));
   EXPECT_EQ(e.to.size(), 2u);
   EXPECT_EQ(e.subject, "1");
@@ -171,7 +172,8 @@ TEST(envelope, endless_input_is_cut_with_a_note) {
 
 /// What needs hundreds of milliseconds, or the whole stack, in a general parser.
 TEST(envelope, hostile_fields_cost_little) {
-  for (const std::string piece : {"a:", "a@b,", "\"a\" ", "<a@b>", "=?utf-8?q?a?=,", "=?utf-8?q?a?= ", "=?iso-2022-jp?b?", "(", "<", "\"", "=?", "a:;", "\\", ","}) {
+  for (const std::string piece :
+       {"a:", "a@b,", "\"a\" ", "<a@b>", "=?utf-8?q?a?=,", "=?utf-8?q?a?= ", "=?iso-2022-jp?b?", "(", "<", "\"", "=?", "a:;", "\\", ","}) {
     for (const char* name : {"From: ", "Subject: ", "Date: ", "Message-ID: ", "References: "}) {
       std::string header = name;
       while (header.size() < limits::header_parse_bytes) header += piece;

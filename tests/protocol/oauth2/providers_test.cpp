@@ -42,14 +42,17 @@ TEST(providers, microsoft_for_apps_needs_one_directory) {
 }
 
 TEST(providers, national_clouds_have_their_own_services) {
-  const auto us = endpoints_for(microsoft("https://login.microsoftonline.us/contoso.us/"), protocol_kind::imap, grant_kind::client_credentials);
+  const auto us =
+      endpoints_for(microsoft("https://login.microsoftonline.us/contoso.us/"), protocol_kind::imap, grant_kind::client_credentials);
   ASSERT_TRUE(us);
   EXPECT_EQ(us->token_url, "https://login.microsoftonline.us/contoso.us/oauth2/v2.0/token");
   EXPECT_THAT(us->scopes, ElementsAre("https://outlook.office365.us/.default"));
-  const auto cn = endpoints_for(microsoft("https://login.partner.microsoftonline.cn/contoso.cn"), protocol_kind::pop3, grant_kind::authorization_code);
+  const auto cn =
+      endpoints_for(microsoft("https://login.partner.microsoftonline.cn/contoso.cn"), protocol_kind::pop3, grant_kind::authorization_code);
   ASSERT_TRUE(cn);
   EXPECT_EQ(cn->scopes.front(), "https://partner.outlook.cn/POP.AccessAsUser.All");
-  const auto issuer = endpoints_for(microsoft("https://login.microsoftonline.com/contoso.com/v2.0"), protocol_kind::imap, grant_kind::authorization_code);
+  const auto issuer =
+      endpoints_for(microsoft("https://login.microsoftonline.com/contoso.com/v2.0"), protocol_kind::imap, grant_kind::authorization_code);
   ASSERT_TRUE(issuer);
   EXPECT_EQ(issuer->token_url, "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token");
   const auto own = endpoints_for(microsoft("http://127.0.0.1:9000/tenant"), protocol_kind::imap, grant_kind::authorization_code);
@@ -58,7 +61,8 @@ TEST(providers, national_clouds_have_their_own_services) {
 }
 
 TEST(providers, an_authority_cannot_inject) {
-  for (const char* bad : {"contoso.com/../evil", "a b", "x?y=z", "https://", "https://evil.test/a/b", "ftp://x/y", "contoso.com#", "https://e.test/a b"}) {
+  for (const char* bad :
+       {"contoso.com/../evil", "a b", "x?y=z", "https://", "https://evil.test/a/b", "ftp://x/y", "contoso.com#", "https://e.test/a b"}) {
     const auto e = endpoints_for(microsoft(bad), protocol_kind::imap, grant_kind::authorization_code);
     ASSERT_FALSE(e) << bad << " gave " << e->token_url;
     EXPECT_EQ(e.error().code, failure::app_misconfigured);

@@ -19,8 +19,8 @@ using testing::Not;
 
 const wall_time now{std::chrono::seconds(1795486332)};  // Tue, 24 Nov 2026 02:12:12 GMT
 
-result<oauth2::token_reply> parse(int status, std::string_view body, std::string_view retry_after = "", provider_kind provider = provider_kind::microsoft,
-                                  grant_kind grant = grant_kind::authorization_code) {
+result<oauth2::token_reply> parse(int status, std::string_view body, std::string_view retry_after = "",
+                                  provider_kind provider = provider_kind::microsoft, grant_kind grant = grant_kind::authorization_code) {
   return oauth2::parse_token_reply(provider, status, retry_after, body, now, grant);
 }
 
@@ -31,9 +31,12 @@ failure code_of(int status, std::string_view body, provider_kind provider = prov
 
 /// providers.md's table, written out again: a row moved by accident fails here.
 const std::vector<std::pair<failure, std::vector<std::uint32_t>>> published{
-    {failure::consent_required, {50173, 700082, 70008, 70000, 70043, 50089, 50132, 50133, 50076, 50079, 50074, 50072, 50078, 50158, 65001, 65004, 700020, 54005}},
-    {failure::admin_required, {90094, 90095, 50105, 53000, 53001, 53002, 53003, 530032, 530035, 50131, 50057, 50034, 500011, 650056, 650057, 65005, 90099}},
-    {failure::app_misconfigured, {7000222, 7000215, 70002, 7000218, 700027, 700016, 70001, 7000112, 50011, 50194, 9001023, 90002, 1000031, 700022}},
+    {failure::consent_required,
+     {50173, 700082, 70008, 70000, 70043, 50089, 50132, 50133, 50076, 50079, 50074, 50072, 50078, 50158, 65001, 65004, 700020, 54005}},
+    {failure::admin_required,
+     {90094, 90095, 50105, 53000, 53001, 53002, 53003, 530032, 530035, 50131, 50057, 50034, 500011, 650056, 650057, 65005, 90099}},
+    {failure::app_misconfigured,
+     {7000222, 7000215, 70002, 7000218, 700027, 700016, 70001, 7000112, 50011, 50194, 9001023, 90002, 1000031, 700022}},
     {failure::token_unavailable, {50033, 90006, 90012, 90024, 90033, 90055, 90090, 40010, 50087, 50166, 70012, 80002, 501621, 70016}},
     {failure::request_loop, {50196}},
     {failure::account_blocked, {50053, 50055, 50144, 50126}},
@@ -83,7 +86,8 @@ TEST(errors, the_fields_of_the_standard) {
 }
 
 TEST(errors, an_unknown_number_leaves_the_decision_to_the_error_field) {
-  EXPECT_EQ(code_of(400, R"({"error":"invalid_grant","error_codes":[1234567],"error_description":"AADSTS1234567: new"})"), failure::consent_required);
+  EXPECT_EQ(code_of(400, R"({"error":"invalid_grant","error_codes":[1234567],"error_description":"AADSTS1234567: new"})"),
+            failure::consent_required);
   EXPECT_EQ(code_of(400, R"({"error":"new_error","error_codes":[1234567]})"), failure::token_unavailable);
 }
 
@@ -109,7 +113,8 @@ TEST(errors, googles_nested_form) {
 
 TEST(errors, the_detail_helps_and_holds_no_token) {
   const std::string token(200, 'k');
-  const auto r = parse(400, R"({"error":"invalid_grant","error_description":"AADSTS50173: grant )" + token + R"( was revoked\r\nTrace ID: 1"})");
+  const auto r =
+      parse(400, R"({"error":"invalid_grant","error_description":"AADSTS50173: grant )" + token + R"( was revoked\r\nTrace ID: 1"})");
   EXPECT_THAT(r.error().detail, HasSubstr("the password was changed"));
   EXPECT_THAT(r.error().detail, HasSubstr("AADSTS50173"));
   EXPECT_THAT(r.error().detail, Not(HasSubstr("kkkk")));
@@ -119,11 +124,12 @@ TEST(errors, the_detail_helps_and_holds_no_token) {
 
 TEST(hostile, whatever_is_no_answer_is_transient) {
   const std::string deep(200'000, '[');
-  for (const std::string& body : {std::string(), std::string("<html><body>Sign in</body></html>"), std::string("null"), std::string("[]"), std::string("42"),
-                                  std::string("\"x\""), std::string("{"), std::string("{}"), std::string("{\"access_token\":null}"),
-                                  std::string("{\"access_token\":\"\"}"), std::string("{\"access_token\":[\"x\"]}"), std::string("{\"access_token\":\"a\\nb\"}"),
-                                  std::string("{\"access_token\":\"a b\"}"), std::string("{\"access_token\":\"\xFF\"}"), std::string("\0\1\2", 3),
-                                  std::string("{\"expires_in\":1e999}"), deep, std::string(limits::token_reply_bytes + 1, ' ')}) {
+  for (const std::string& body :
+       {std::string(), std::string("<html><body>Sign in</body></html>"), std::string("null"), std::string("[]"), std::string("42"),
+        std::string("\"x\""), std::string("{"), std::string("{}"), std::string("{\"access_token\":null}"),
+        std::string("{\"access_token\":\"\"}"), std::string("{\"access_token\":[\"x\"]}"), std::string("{\"access_token\":\"a\\nb\"}"),
+        std::string("{\"access_token\":\"a b\"}"), std::string("{\"access_token\":\"\xFF\"}"), std::string("\0\1\2", 3),
+        std::string("{\"expires_in\":1e999}"), deep, std::string(limits::token_reply_bytes + 1, ' ')}) {
     for (const int status : {0, 100, 200, 204, 302, 400, 401, 404, 429, 500, 502, 503, 599}) {
       const auto r = parse(status, body);
       ASSERT_FALSE(r);
@@ -149,7 +155,9 @@ TEST(hostile, other_kinds_of_tokens_are_refused) {
 
 TEST(success, carries_everything) {
   const std::string id_token = "e30." + base64url_encode(R"({"preferred_username":"joe@x.test","email":"other@x.test"})") + ".sig";
-  const auto r = parse(200, R"({"access_token":"at","token_type":"Bearer","expires_in":3599,"refresh_token":"rt","scope":"a  b","id_token":")" + id_token + "\"}");
+  const auto r =
+      parse(200, R"({"access_token":"at","token_type":"Bearer","expires_in":3599,"refresh_token":"rt","scope":"a  b","id_token":")" +
+                     id_token + "\"}");
   ASSERT_TRUE(r) << describe(r.error());
   EXPECT_EQ(r->access_token.reveal(), "at");
   EXPECT_EQ(r->expires_at, now + seconds(3599));
@@ -166,7 +174,9 @@ TEST(success, an_absent_refresh_token_means_keep_the_old_one) {
 }
 
 TEST(success, lifetimes_are_held_within_bounds) {
-  const auto life = [](const std::string& value) { return parse(200, R"({"access_token":"at","expires_in":)" + value + "}")->expires_at - now; };
+  const auto life = [](const std::string& value) {
+    return parse(200, R"({"access_token":"at","expires_in":)" + value + "}")->expires_at - now;
+  };
   EXPECT_EQ(life("3600"), seconds(3600));
   EXPECT_EQ(life("\"3600\""), seconds(3600));  // older Microsoft endpoints
   EXPECT_EQ(life("3599.7"), seconds(3599));
@@ -179,7 +189,9 @@ TEST(success, lifetimes_are_held_within_bounds) {
 }
 
 TEST(success, an_account_hint_is_optional_and_clean) {
-  const auto hint = [](const std::string& token) { return parse(200, R"({"access_token":"at","id_token":")" + token + "\"}")->account_hint; };
+  const auto hint = [](const std::string& token) {
+    return parse(200, R"({"access_token":"at","id_token":")" + token + "\"}")->account_hint;
+  };
   EXPECT_EQ(hint("e30." + base64url_encode(R"({"email":"e@x.test"})") + ".s"), "e@x.test");
   EXPECT_EQ(hint("e30." + base64url_encode(R"({"upn":"u@x.test"})")), "u@x.test");
   EXPECT_EQ(hint("e30." + base64url_encode("{\"email\":\"e\\n<b>\"}") + ".s"), "e <b>");
@@ -189,7 +201,9 @@ TEST(success, an_account_hint_is_optional_and_clean) {
 TEST(granted, a_consent_without_mail_is_no_consent) {
   oauth_app app;
   oauth2::token_reply reply;
-  const auto check = [&](protocol_kind p, grant_kind g = grant_kind::authorization_code) { return oauth2::check_granted(app, p, g, reply); };
+  const auto check = [&](protocol_kind p, grant_kind g = grant_kind::authorization_code) {
+    return oauth2::check_granted(app, p, g, reply);
+  };
   app.provider = provider_kind::google;
   EXPECT_TRUE(check(protocol_kind::imap)) << "a reply that names none passes";
   reply.scopes = {"openid", "https://mail.google.com/"};
@@ -217,7 +231,8 @@ TEST(retry_after, seconds_and_three_kinds_of_date) {
   EXPECT_EQ(at("Tue Nov 24 02:14:12 2026"), now + seconds(120));
   EXPECT_EQ(at("Tue Nov  3 02:14:12 2026"), now) << "the past is now";
   EXPECT_EQ(at("Tue, 24 Nov 2099 02:14:12 GMT"), now + limits::retry_after_max);
-  for (const char* bad : {"", "soon", "-5", "1.5", "Tue, 31 Feb 2026 02:14:12 GMT", "24 Nov 2026", "Tue, 24 Nov 2026 25:14:12 GMT", "02:14:12"})
+  for (const char* bad :
+       {"", "soon", "-5", "1.5", "Tue, 31 Feb 2026 02:14:12 GMT", "24 Nov 2026", "Tue, 24 Nov 2026 25:14:12 GMT", "02:14:12"})
     EXPECT_FALSE(at(bad)) << bad;
 }
 
@@ -228,14 +243,16 @@ TEST(retry_after, is_in_the_error) {
 }
 
 TEST(device, reply_and_polling) {
-  const auto r = oauth2::parse_device_reply(provider_kind::microsoft, 200, "",
-                                            R"({"device_code":"dc","user_code":"AB-CD","verification_uri":"https://x.test/d","expires_in":900,"interval":7})", now);
+  const auto r = oauth2::parse_device_reply(
+      provider_kind::microsoft, 200, "",
+      R"({"device_code":"dc","user_code":"AB-CD","verification_uri":"https://x.test/d","expires_in":900,"interval":7})", now);
   ASSERT_TRUE(r) << describe(r.error());
   EXPECT_EQ(r->device_code.reveal(), "dc");
   EXPECT_EQ(r->user_code, "AB-CD");
   EXPECT_EQ(r->interval, seconds(7));
   EXPECT_EQ(r->expires_at, now + seconds(900));
-  EXPECT_FALSE(oauth2::parse_device_reply(provider_kind::microsoft, 200, "", R"({"device_code":"dc","user_code":"A","verification_uri":"javascript:x"})", now));
+  EXPECT_FALSE(oauth2::parse_device_reply(provider_kind::microsoft, 200, "",
+                                          R"({"device_code":"dc","user_code":"A","verification_uri":"javascript:x"})", now));
   EXPECT_EQ(parse(400, R"({"error":"authorization_pending","error_codes":[70016]})").error().code, failure::token_unavailable);
   EXPECT_EQ(parse(400, R"({"error":"authorization_pending"})").error().retry_at, now + seconds(5));
   EXPECT_EQ(parse(400, R"({"error":"slow_down"})").error().retry_at, now + seconds(10));

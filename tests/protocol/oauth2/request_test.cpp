@@ -134,7 +134,8 @@ std::string from_base64url(std::string text) {
 }
 
 TEST(token_request, refresh_at_microsoft_names_the_scopes_and_the_secret) {
-  const auto request = oauth2::build_token_request(app_of(provider_kind::microsoft), grant_of(grant_kind::authorization_code), protocol_kind::imap, now);
+  const auto request =
+      oauth2::build_token_request(app_of(provider_kind::microsoft), grant_of(grant_kind::authorization_code), protocol_kind::imap, now);
   const auto form = form_of(request);
   EXPECT_EQ(request->url, "https://login.microsoftonline.com/contoso.com/oauth2/v2.0/token");
   EXPECT_EQ(form.at("grant_type"), "refresh_token");
@@ -146,30 +147,35 @@ TEST(token_request, refresh_at_microsoft_names_the_scopes_and_the_secret) {
 }
 
 TEST(token_request, refresh_at_google_names_no_scope) {
-  const auto form = form_of(oauth2::build_token_request(app_of(provider_kind::google), grant_of(grant_kind::authorization_code), protocol_kind::imap, now));
+  const auto form = form_of(
+      oauth2::build_token_request(app_of(provider_kind::google), grant_of(grant_kind::authorization_code), protocol_kind::imap, now));
   EXPECT_EQ(form.count("scope"), 0u);
   EXPECT_EQ(form.at("grant_type"), "refresh_token");
 }
 
 TEST(token_request, client_credentials) {
-  const auto form = form_of(oauth2::build_token_request(app_of(provider_kind::microsoft), grant_of(grant_kind::client_credentials, ""), protocol_kind::imap, now));
+  const auto form = form_of(oauth2::build_token_request(app_of(provider_kind::microsoft), grant_of(grant_kind::client_credentials, ""),
+                                                        protocol_kind::imap, now));
   EXPECT_EQ(form.at("grant_type"), "client_credentials");
   EXPECT_EQ(form.at("scope"), "https://outlook.office365.com/.default");
   EXPECT_EQ(form.count("refresh_token"), 0u);
   auto bare = app_of(provider_kind::microsoft);
   bare.client_secret = {};
-  EXPECT_EQ(oauth2::build_token_request(bare, grant_of(grant_kind::client_credentials, ""), protocol_kind::imap, now).error().code, failure::app_misconfigured);
+  EXPECT_EQ(oauth2::build_token_request(bare, grant_of(grant_kind::client_credentials, ""), protocol_kind::imap, now).error().code,
+            failure::app_misconfigured);
 }
 
 TEST(token_request, without_a_grant_somebody_must_consent) {
-  const auto r = oauth2::build_token_request(app_of(provider_kind::google), grant_of(grant_kind::device_code, ""), protocol_kind::imap, now);
+  const auto r =
+      oauth2::build_token_request(app_of(provider_kind::google), grant_of(grant_kind::device_code, ""), protocol_kind::imap, now);
   EXPECT_EQ(r.error().code, failure::consent_required);
 }
 
 TEST(token_request, without_a_client_id_the_app_is_to_blame) {
   auto app = app_of(provider_kind::google);
   app.client_id.clear();
-  EXPECT_EQ(oauth2::build_token_request(app, grant_of(grant_kind::authorization_code), protocol_kind::imap, now).error().code, failure::app_misconfigured);
+  EXPECT_EQ(oauth2::build_token_request(app, grant_of(grant_kind::authorization_code), protocol_kind::imap, now).error().code,
+            failure::app_misconfigured);
 }
 
 TEST(assertion, is_signed_by_the_key_and_names_the_certificate) {
@@ -196,7 +202,8 @@ TEST(assertion, is_signed_by_the_key_and_names_the_certificate) {
   EXPECT_EQ(claims.at("iat"), 1795486332);
   EXPECT_EQ(claims.at("nbf"), 1795486332);
   EXPECT_EQ(claims.at("exp"), 1795486332 + 300);
-  const auto second = form_of(oauth2::build_token_request(app, grant_of(grant_kind::client_credentials, ""), protocol_kind::imap, now)).at("client_assertion");
+  const auto second = form_of(oauth2::build_token_request(app, grant_of(grant_kind::client_credentials, ""), protocol_kind::imap, now))
+                          .at("client_assertion");
   EXPECT_NE(second, jwt) << "jti must be new each time";
 }
 
@@ -217,10 +224,11 @@ TEST(assertion, unusable_keys_are_the_apps_fault_and_are_not_repeated) {
   struct row {
     std::string key, certificate, words;
   };
-  for (const row& r : {row{"garbage", pair.certificate_pem, "PEM key"}, row{encrypted_pem, pair.certificate_pem, "unencrypted"},
-                       row{curve_pem, pair.certificate_pem, "RSA"}, row{weak.private_pem, weak.certificate_pem, "2048"},
-                       row{pair.private_pem, other.certificate_pem, "does not belong"}, row{expired.private_pem, expired.certificate_pem, "expired"},
-                       row{pair.private_pem, "garbage", "certificate"}, row{pair.private_pem, "", "without its certificate"}}) {
+  for (const row& r :
+       {row{"garbage", pair.certificate_pem, "PEM key"}, row{encrypted_pem, pair.certificate_pem, "unencrypted"},
+        row{curve_pem, pair.certificate_pem, "RSA"}, row{weak.private_pem, weak.certificate_pem, "2048"},
+        row{pair.private_pem, other.certificate_pem, "does not belong"}, row{expired.private_pem, expired.certificate_pem, "expired"},
+        row{pair.private_pem, "garbage", "certificate"}, row{pair.private_pem, "", "without its certificate"}}) {
     auto app = app_of(provider_kind::microsoft);
     app.private_key = secret<>(r.key);
     app.certificate = r.certificate;
@@ -240,6 +248,29 @@ TEST(assertion, a_custom_provider_may_know_the_key_without_certificate) {
   EXPECT_EQ(form.at("scope"), "mail");
   const std::string jwt = form.at("client_assertion");
   EXPECT_TRUE(pair.verifies(std::string_view(jwt).substr(0, jwt.rfind('.')), from_base64url(jwt.substr(jwt.rfind('.') + 1))));
+}
+
+TEST(client_auth, basic_for_custom_providers_that_insist_on_it) {
+  const auto app = app_of(provider_kind::custom);
+  const auto request =
+      oauth2::build_token_request(app, grant_of(grant_kind::authorization_code), protocol_kind::imap, now, oauth2::client_auth::basic);
+  const auto form = form_of(request);
+  EXPECT_EQ(request->authorization.reveal(), "Basic " + base64_encode("client-1:s%26cret%3D%2B%20%C3%BC"));
+  EXPECT_EQ(form.count("client_id") + form.count("client_secret"), 0u) << "one method per request";
+  EXPECT_TRUE(oauth2::build_token_request(app, grant_of(grant_kind::authorization_code), protocol_kind::imap, now)->authorization.empty());
+  auto open = app;
+  open.client_secret = {};
+  EXPECT_EQ(form_of(oauth2::build_token_request(open, grant_of(grant_kind::authorization_code), protocol_kind::imap, now,
+                                                oauth2::client_auth::basic))
+                .at("client_id"),
+            "client-1");
+
+  const error refused{failure::app_misconfigured, "invalid_client", {}};
+  EXPECT_TRUE(oauth2::wants_basic(app, oauth2::client_auth::body, 401, refused));
+  EXPECT_FALSE(oauth2::wants_basic(app, oauth2::client_auth::basic, 401, refused)) << "once";
+  EXPECT_FALSE(oauth2::wants_basic(app_of(provider_kind::microsoft), oauth2::client_auth::body, 401, refused));
+  EXPECT_FALSE(oauth2::wants_basic(open, oauth2::client_auth::body, 401, refused));
+  EXPECT_FALSE(oauth2::wants_basic(app, oauth2::client_auth::body, 400, error{failure::consent_required, "", {}}));
 }
 
 TEST(pkce, challenge_is_the_digest_of_the_verifier) {
@@ -290,14 +321,16 @@ TEST(code_request, carries_code_and_verifier) {
   EXPECT_EQ(form.at("code"), "c/d");
   EXPECT_EQ(form.at("code_verifier"), "verifier");
   EXPECT_EQ(form.at("redirect_uri"), "https://me.test/cb");
-  EXPECT_EQ(oauth2::build_code_request(app_of(provider_kind::custom), protocol_kind::imap, {}, "", {}, now).error().code, failure::invalid_input);
+  EXPECT_EQ(oauth2::build_code_request(app_of(provider_kind::custom), protocol_kind::imap, {}, "", {}, now).error().code,
+            failure::invalid_input);
 }
 
 TEST(device_request, begins_and_polls) {
   const auto begin = oauth2::build_device_request(app_of(provider_kind::microsoft), protocol_kind::imap, now);
   EXPECT_THAT(begin->url, HasSubstr("/devicecode"));
   EXPECT_THAT(form_of(begin).at("scope"), HasSubstr("IMAP.AccessAsUser.All"));
-  const auto poll = form_of(oauth2::build_device_poll_request(app_of(provider_kind::microsoft), protocol_kind::imap, secret<>(std::string("dc")), now));
+  const auto poll =
+      form_of(oauth2::build_device_poll_request(app_of(provider_kind::microsoft), protocol_kind::imap, secret<>(std::string("dc")), now));
   EXPECT_EQ(poll.at("grant_type"), "urn:ietf:params:oauth:grant-type:device_code");
   EXPECT_EQ(poll.at("device_code"), "dc");
   EXPECT_EQ(oauth2::build_device_request(app_of(provider_kind::custom), protocol_kind::imap, now).error().code, failure::app_misconfigured);

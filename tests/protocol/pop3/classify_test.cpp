@@ -110,8 +110,8 @@ TEST(split_refusal, codes_and_prose) {
 
 TEST(capabilities, line_by_line) {
   capability_set c;
-  for (const char* line : {"TOP", "uidl", "USER", "STLS", "PIPELINING", "RESP-CODES", "SASL plain  LOGIN PLAIN xoauth2", "EXPIRE NEVER", "LOGIN-DELAY 99999999",
-                           "IMPLEMENTATION a\x01 b", "", "   ", "X-UNKNOWN y", "EXPIRE", "LOGIN-DELAY soon"})
+  for (const char* line : {"TOP", "uidl", "USER", "STLS", "PIPELINING", "RESP-CODES", "SASL plain  LOGIN PLAIN xoauth2", "EXPIRE NEVER",
+                           "LOGIN-DELAY 99999999", "IMPLEMENTATION a\x01 b", "", "   ", "X-UNKNOWN y", "EXPIRE", "LOGIN-DELAY soon"})
     c.add(line);
   EXPECT_TRUE(c.top && c.uidl && c.user && c.stls && c.pipelining && c.resp_codes);
   EXPECT_THAT(c.sasl, ElementsAre("PLAIN", "LOGIN", "XOAUTH2"));

@@ -19,7 +19,8 @@ TEST(session, from_greeting_to_quit) {
   EXPECT_THAT(s.server("+OK Dovecot ready.\r\n"), ElementsAre("greeted"));
   ASSERT_TRUE(s.engine.capa());
   EXPECT_EQ(s.sent(), "CAPA\r\n");
-  EXPECT_THAT(s.server("+OK\r\nCAPA\r\nUIDL\r\nUSER\r\nTOP\r\nSASL PLAIN\r\nEXPIRE 60\r\nLOGIN-DELAY 10 USER\r\nIMPLEMENTATION x\r\n.\r\n"), ElementsAre("capabilities 1 true"));
+  EXPECT_THAT(s.server("+OK\r\nCAPA\r\nUIDL\r\nUSER\r\nTOP\r\nSASL PLAIN\r\nEXPIRE 60\r\nLOGIN-DELAY 10 USER\r\nIMPLEMENTATION x\r\n.\r\n"),
+              ElementsAre("capabilities 1 true"));
   EXPECT_TRUE(s.engine.capabilities().uidl && s.engine.capabilities().top);
   EXPECT_EQ(s.engine.capabilities().expire_days, 60u);
   EXPECT_EQ(s.engine.capabilities().login_delay, seconds(10));
@@ -41,7 +42,8 @@ TEST(session, from_greeting_to_quit) {
   s.sent();
   s.engine.retr(2);
   EXPECT_EQ(s.sent(), "RETR 2\r\n");
-  EXPECT_THAT(s.server("+OK 11 octets\r\nA: b\r\n\r\nhi\r\n.\r\n"), ElementsAre("begin 6 2 11", "body A: b\r\n\r\nhi\r\n", "finish 6 2 12"));
+  EXPECT_THAT(s.server("+OK 11 octets\r\nA: b\r\n\r\nhi\r\n.\r\n"),
+              ElementsAre("begin 6 2 11", "body A: b\r\n\r\nhi\r\n", "finish 6 2 12"));
   s.engine.top(1, 0);
   EXPECT_EQ(s.sent(), "TOP 1 0\r\n");
   EXPECT_THAT(s.server("+OK\r\nA: b\r\n\r\n.\r\n"), ElementsAre("begin 7 1 ?", "body A: b\r\n\r\n", "finish 7 1 8"));
@@ -84,12 +86,13 @@ TEST(session, commands_in_a_wrong_state_send_nothing) {
 }
 
 TEST(greeting, refusals) {
-  for (const auto& [line, expected] : std::vector<std::pair<std::string, std::string>>{{"-ERR [SYS/TEMP] later\r\n", "failed server_unavailable"},
-                                                                                       {"-ERR [IN-USE] locked\r\n", "failed server_busy"},
-                                                                                       {"-ERR go away\r\n", "failed server_unavailable"},
-                                                                                       {"* OK IMAP4rev1 ready\r\n", "failed protocol_violation"},
-                                                                                       {"HTTP/1.1 400 Bad Request\r\n", "failed protocol_violation"},
-                                                                                       {"+OKAY\r\n", "failed protocol_violation"}}) {
+  for (const auto& [line, expected] :
+       std::vector<std::pair<std::string, std::string>>{{"-ERR [SYS/TEMP] later\r\n", "failed server_unavailable"},
+                                                        {"-ERR [IN-USE] locked\r\n", "failed server_busy"},
+                                                        {"-ERR go away\r\n", "failed server_unavailable"},
+                                                        {"* OK IMAP4rev1 ready\r\n", "failed protocol_violation"},
+                                                        {"HTTP/1.1 400 Bad Request\r\n", "failed protocol_violation"},
+                                                        {"+OKAY\r\n", "failed protocol_violation"}}) {
     script s;
     EXPECT_THAT(s.server(line), ElementsAre(expected)) << line;
     EXPECT_TRUE(s.engine.failed());
@@ -115,7 +118,8 @@ TEST(pipelining, sends_ahead_only_where_it_is_offered) {
   for (std::uint32_t n = 1; n <= 3; ++n) s.engine.retr(n);
   EXPECT_EQ(s.sent(), "RETR 1\r\nRETR 2\r\nRETR 3\r\n");
   EXPECT_THAT(s.server("+OK\r\na\r\n.\r\n-ERR gone\r\n+OK\r\nc\r\n.\r\n"),
-              ElementsAre("begin 5 1 ?", "body a\r\n", "finish 5 1 3", "refused 6 RETR 2 command_refused", "begin 7 3 ?", "body c\r\n", "finish 7 3 3"));
+              ElementsAre("begin 5 1 ?", "body a\r\n", "finish 5 1 3", "refused 6 RETR 2 command_refused", "begin 7 3 ?", "body c\r\n",
+                          "finish 7 3 3"));
 
   script one;
   one.sign_in();

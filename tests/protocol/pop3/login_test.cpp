@@ -78,7 +78,8 @@ TEST(login, apop_steps_back_behind_tls) {
 }
 
 TEST(login, loose_timestamps_are_not_signed) {
-  for (const char* bad : {"+OK <>\r\n", "+OK <@>\r\n", "+OK <a b@c>\r\n", "+OK <a@b@c>\r\n", "+OK <a\xFF@b>\r\n", "+OK <noat>\r\n", "+OK <a@b\r\n"}) {
+  for (const char* bad :
+       {"+OK <>\r\n", "+OK <@>\r\n", "+OK <a b@c>\r\n", "+OK <a@b@c>\r\n", "+OK <a\xFF@b>\r\n", "+OK <noat>\r\n", "+OK <a@b\r\n"}) {
     script s(engine_options{.encrypted = false});
     EXPECT_THAT(s.server(bad), ElementsAre("greeted")) << bad;
   }
@@ -179,7 +180,9 @@ TEST(login, scram_proves_both_sides) {
     s.engine.login(password("pencil", "user"));
     EXPECT_EQ(s.sent(), "AUTH SCRAM-SHA-256 " + base64_encode("n,,n=user,r=" + nonce) + "\r\n");
     s.server("+ " + base64_encode("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096") + "\r\n");
-    EXPECT_EQ(s.sent(), base64_encode("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=") + "\r\n");
+    EXPECT_EQ(s.sent(),
+              base64_encode("c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=") +
+                  "\r\n");
     return s;
   };
   auto good = start();
@@ -189,7 +192,8 @@ TEST(login, scram_proves_both_sides) {
   auto skipped = start();
   EXPECT_THAT(skipped.server("+OK trust me\r\n"), ElementsAre("failed protocol_violation"));
   auto wrong = start();
-  EXPECT_THAT(wrong.server("+ " + base64_encode("v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=") + "\r\n"), ElementsAre("failed protocol_violation"));
+  EXPECT_THAT(wrong.server("+ " + base64_encode("v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=") + "\r\n"),
+              ElementsAre("failed protocol_violation"));
   EXPECT_EQ(wrong.sent(), "*\r\n");
 }
 

@@ -43,26 +43,27 @@ class log {
 
  private:
   static std::string text(const any_event& e) {
-    return std::visit(
-        overloaded{
-            [](const event::greeted& x) { return fmt::format("greeted{}", x.apop ? " apop" : ""); },
-            [](const event::capabilities& x) { return fmt::format("capabilities {} {}", x.command, x.supported); },
-            [](const event::start_tls& x) { return fmt::format("start_tls {}", x.command); },
-            [](const event::logged_in& x) { return fmt::format("logged_in {} {}", x.command, x.mechanism); },
-            [](const event::status& x) { return fmt::format("status {} {} {}", x.command, x.messages, x.octets); },
-            [](const event::uidl_entry& x) { return fmt::format("uidl {} {} {}", x.command, x.number, x.uidl); },
-            [](const event::list_entry& x) { return fmt::format("list {} {} {}", x.command, x.number, x.octets); },
-            [](const event::listing_end& x) { return fmt::format("end {} {}", x.command, x.entries); },
-            [](const event::body_begin& x) {
-              return fmt::format("begin {} {} {}", x.command, x.number, x.announced ? std::to_string(*x.announced) : "?");
-            },
-            [](const event::body_chunk&) { return std::string(); },
-            [](const event::body_end& x) { return fmt::format("finish {} {} {}", x.command, x.number, x.bytes); },
-            [](const event::done& x) { return fmt::format("done {} {} {}", x.command, to_string(x.kind), x.number); },
-            [](const event::refused& x) { return fmt::format("refused {} {} {} {}", x.command, to_string(x.kind), x.number, to_string(x.reason.code)); },
-            [](const event::failed& x) { return fmt::format("failed {}", to_string(x.reason.code)); },
-        },
-        e);
+    return std::visit(overloaded{
+                          [](const event::greeted& x) { return fmt::format("greeted{}", x.apop ? " apop" : ""); },
+                          [](const event::capabilities& x) { return fmt::format("capabilities {} {}", x.command, x.supported); },
+                          [](const event::start_tls& x) { return fmt::format("start_tls {}", x.command); },
+                          [](const event::logged_in& x) { return fmt::format("logged_in {} {}", x.command, x.mechanism); },
+                          [](const event::status& x) { return fmt::format("status {} {} {}", x.command, x.messages, x.octets); },
+                          [](const event::uidl_entry& x) { return fmt::format("uidl {} {} {}", x.command, x.number, x.uidl); },
+                          [](const event::list_entry& x) { return fmt::format("list {} {} {}", x.command, x.number, x.octets); },
+                          [](const event::listing_end& x) { return fmt::format("end {} {}", x.command, x.entries); },
+                          [](const event::body_begin& x) {
+                            return fmt::format("begin {} {} {}", x.command, x.number, x.announced ? std::to_string(*x.announced) : "?");
+                          },
+                          [](const event::body_chunk&) { return std::string(); },
+                          [](const event::body_end& x) { return fmt::format("finish {} {} {}", x.command, x.number, x.bytes); },
+                          [](const event::done& x) { return fmt::format("done {} {} {}", x.command, to_string(x.kind), x.number); },
+                          [](const event::refused& x) {
+                            return fmt::format("refused {} {} {} {}", x.command, to_string(x.kind), x.number, to_string(x.reason.code));
+                          },
+                          [](const event::failed& x) { return fmt::format("failed {}", to_string(x.reason.code)); },
+                      },
+                      e);
   }
 
   std::vector<std::string> lines_, bodies_;
@@ -78,7 +79,8 @@ class script {
   std::vector<std::string> server(std::string_view bytes, std::size_t piece = 0) {
     while (!bytes.empty()) {
       // A copy of its own size: reading behind the end, or an event that outlives its bytes, is found by the sanitizer.
-      const std::vector<char> copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(piece == 0 ? bytes.size() : std::min(piece, bytes.size())));
+      const std::vector<char> copy(bytes.begin(),
+                                   bytes.begin() + static_cast<std::ptrdiff_t>(piece == 0 ? bytes.size() : std::min(piece, bytes.size())));
       bytes.remove_prefix(copy.size());
       engine.receive({copy.data(), copy.size()}, test_now);
       while (const auto e = engine.next_event()) {

@@ -111,13 +111,16 @@ TEST(scram, hostile_first_messages) {
     failure expected;
   };
   const std::string good = "r=" + nonce + "x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=";
-  for (const row& r : {row{"", failure::protocol_violation}, row{"garbage", failure::protocol_violation}, row{"m=ext," + server_first, failure::protocol_violation},
-                       row{"r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", failure::protocol_violation},
-                       row{"r=" + nonce + ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", failure::protocol_violation},  // nothing added by the server
-                       row{"r=" + nonce + "x,s=!!!,i=4096", failure::protocol_violation}, row{"r=" + nonce + "x,s=,i=4096", failure::protocol_violation},
-                       row{good + "4095", failure::protocol_violation}, row{good + "-1", failure::protocol_violation}, row{good + "4096x", failure::protocol_violation},
-                       row{good, failure::protocol_violation}, row{good + "600001", failure::limit_exceeded}, row{good + "99999999999999", failure::limit_exceeded},
-                       row{std::string(limits::sasl_challenge_bytes + 1, 'x'), failure::limit_exceeded}}) {
+  for (const row& r :
+       {row{"", failure::protocol_violation}, row{"garbage", failure::protocol_violation},
+        row{"m=ext," + server_first, failure::protocol_violation},
+        row{"r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", failure::protocol_violation},
+        row{"r=" + nonce + ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", failure::protocol_violation},  // nothing added by the server
+        row{"r=" + nonce + "x,s=!!!,i=4096", failure::protocol_violation}, row{"r=" + nonce + "x,s=,i=4096", failure::protocol_violation},
+        row{good + "4095", failure::protocol_violation}, row{good + "-1", failure::protocol_violation},
+        row{good + "4096x", failure::protocol_violation}, row{good, failure::protocol_violation},
+        row{good + "600001", failure::limit_exceeded}, row{good + "99999999999999", failure::limit_exceeded},
+        row{std::string(limits::sasl_challenge_bytes + 1, 'x'), failure::limit_exceeded}}) {
     const auto m = made("SCRAM-SHA-256", password(), nonce);
     m->initial_response();
     EXPECT_EQ(refusal(*m, r.message), r.expected) << r.message.substr(0, 80);
@@ -146,7 +149,9 @@ TEST(xoauth2, message_and_error_challenge) {
 }
 
 TEST(xoauth2, a_shared_mailbox_is_named_while_the_token_stays_the_delegates) {
-  EXPECT_THAT(made("XOAUTH2", token("shared@x.test", "delegates-token"))->initial_response()->reveal(), HasSubstr("user=shared@x.test\x01" "auth=Bearer delegates-token"));
+  EXPECT_THAT(made("XOAUTH2", token("shared@x.test", "delegates-token"))->initial_response()->reveal(),
+              HasSubstr("user=shared@x.test\x01"
+                        "auth=Bearer delegates-token"));
 }
 
 TEST(oauthbearer, rfc_7628) {
@@ -154,7 +159,9 @@ TEST(oauthbearer, rfc_7628) {
   who.host = "server.example.com";
   who.port = 143;
   const auto m = made("OAUTHBEARER", who);
-  EXPECT_EQ(m->initial_response()->reveal(), "n,a=user@example.com,\x01host=server.example.com\x01port=143\x01" "auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01");
+  EXPECT_EQ(m->initial_response()->reveal(),
+            "n,a=user@example.com,\x01host=server.example.com\x01port=143\x01"
+            "auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01");
   const auto answer = m->respond(R"({"status":"invalid_token"})");
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->reveal(), "\x01");
