@@ -62,6 +62,9 @@ constexpr std::size_t mime_parts = 1'000;
 constexpr std::size_t mime_depth = 32;
 /// Lines that may be boundaries ("--...") of which a message is parsed. Stops millions of empty parts, each of which costs 1 KB of memory.
 constexpr std::size_t mime_boundary_lines = 50'000;
+/// Header lines of all parts of a message together, and colons in one address or parameter field: the parser's memory and stack.
+constexpr std::size_t mime_header_lines = 50'000;
+constexpr std::size_t mime_field_colons = 500;
 /// Text or HTML body returned decoded.
 constexpr std::size_t mime_text_bytes = 4 * mib;
 
@@ -80,6 +83,43 @@ constexpr seconds token_lifetime_default{30 * 60};
 constexpr seconds retry_after_max{24 * 3600};
 /// Life of a signed client assertion.
 constexpr seconds assertion_lifetime{300};
+
+// ---- network -------------------------------------------------------------------------------------------------------------------
+
+/// Shared read buffer of one network thread, and so the most one read can bring.
+constexpr std::size_t read_buffer_bytes = 128 * kib;
+/// Bytes read from one connection before the others of its thread have their turn. Stops one fast server from starving the rest.
+constexpr std::size_t read_turn_bytes = 512 * kib;
+/// Bytes queued and not yet taken by the kernel. Stops a peer that never reads (limit_exceeded, and the connection ends).
+constexpr std::size_t write_queue_bytes = 4 * mib;
+/// Addresses of one name that are tried. Stops a zone with a thousand addresses.
+constexpr std::size_t addresses_per_name = 8;
+/// Names remembered by the resolver, lookups waiting for a thread, and threads that may hang in the system's resolver.
+constexpr std::size_t dns_names = 10'000;
+constexpr std::size_t dns_waiting = 20'000;
+constexpr unsigned dns_threads = 16;
+/// Life of a good answer, of a bad one, and for how long an old good answer may stand in while the resolver fails.
+constexpr seconds dns_ttl{45};
+constexpr seconds dns_negative_ttl{5};
+constexpr seconds dns_stale{3600};
+/// Before the name of a target behind a proxy is looked up in vain the proxy may resolve it alone.
+constexpr seconds dns_behind_proxy{4};
+/// Between two connection attempts to addresses of one name (RFC 8305, 5).
+constexpr milliseconds next_address_delay{250};
+/// Head of a proxy's answer to CONNECT. Stops a proxy that never ends its headers.
+constexpr std::size_t proxy_head_bytes = 8 * kib;
+/// TLS sessions kept for resumption, all mailboxes together (about 2 KB each), and the largest that is kept.
+constexpr std::size_t tls_sessions = 20'000;
+constexpr std::size_t tls_session_bytes = 16 * kib;
+/// An orderly close may take this long.
+constexpr seconds close_deadline{2};
+/// HTTP requests under way on one network thread, and waiting there (past it: limit_exceeded).
+constexpr std::size_t http_active = 64;
+constexpr std::size_t http_waiting = 4'096;
+/// Header lines of one HTTP answer together.
+constexpr std::size_t http_head_bytes = 64 * kib;
+/// Redirects followed for one request. Stops a circle.
+constexpr unsigned http_redirects = 5;
 
 // ---- memory and queues of one node ---------------------------------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ class connection {
   [[nodiscard]] virtual const connection_info& info() const = 0;
   [[nodiscard]] virtual bool encrypted() const = 0;
 
-  /// Orderly end: flushes queued writes for a short while, sends close_notify, closes. Outstanding handlers are dropped.
+  /// Orderly end: flushes queued writes for a short while, sends close_notify, closes. Outstanding handlers are dropped. The object may be
+  /// destroyed at once: the flush goes on without it.
   virtual void close() = 0;
 };
 
@@ -130,7 +131,8 @@ class http_client {
  public:
   virtual ~http_client() = default;
 
-  /// `on_done` runs exactly once on a reactor thread, also at shutdown (failure::cancelled).
+  /// `on_done` runs exactly once on a reactor thread, also at shutdown (failure::cancelled; on the caller's thread if the network has
+  /// already stopped). Any status is a reply; failures are those of reaching the server, of TLS, limit_exceeded and invalid_input.
   virtual void send(http_request request, deadline until, std::function<void(result<http_reply>)> on_done) = 0;
 };
 

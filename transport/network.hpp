@@ -4,6 +4,7 @@
 // Never:  read by actors (they get the interfaces of net.hpp); made once by node/ and by tests against real peers.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,11 +35,15 @@ class target_policy {
   std::vector<std::string> names_;
 };
 
+/// Replaces the system's resolver: addresses of a name in text form, or failure::dns_failed. Called on resolver threads, may block.
+using lookup_function = std::function<result<std::vector<std::string>>(const std::string& host)>;
+
 struct network_options {
   unsigned reactors = 1;
   target_policy policy;
   std::string ca_file;        ///< further trusted authorities (PEM), besides the system's; empty: none
   std::string bind_address;   ///< source address for outgoing connections; empty: the system's choice
+  lookup_function lookup;     ///< empty: getaddrinfo. Tests name their peers with it
 };
 
 class network {
