@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
 #include "protocol/mime/decoding.hpp"
+#include "protocol/mime/guard.hpp"
 #include "protocol/mime/mime.hpp"
 #include "protocol/mime/text.hpp"
 
@@ -45,34 +45,21 @@ struct free_options {
   void operator()(GMimeParserOptions* options) const noexcept { g_mime_parser_options_free(options); }
 };
 
-/// As much of a message as has a bounded number of possible boundaries.
-std::string_view with_few_boundaries(std::string_view raw, std::vector<std::string>& notes) {
-  std::size_t lines = 0;
-  for (std::size_t at = 0; at + 2 < raw.size(); ++at) {
-    if (raw[at] == '-' && raw[at + 1] == '-' && (at == 0 || raw[at - 1] == '\n') && ++lines > limits::mime_boundary_lines) {
-      add_note(notes, "the message has too many boundaries; the rest is left out");
-      return raw.substr(0, at);
-    }
-    const void* const end = std::memchr(raw.data() + at, '\n', raw.size() - at);
-    if (end == nullptr) break;
-    at = static_cast<std::size_t>(static_cast<const char*>(end) - raw.data());
-  }
-  return raw;
-}
-
 /// A parsed message; refers to the raw bytes.
 class parsed_message {
  public:
-  parsed_message(std::string_view raw, std::vector<std::string>& notes) : stream_(with_few_boundaries(raw, notes)) {
+  parsed_message(std::string_view raw, std::vector<std::string>& notes) : guarded_(raw, notes), stream_(guarded_.bytes()) {
     const std::unique_ptr<GMimeParserOptions, free_options> options(g_mime_parser_options_new());
     g_mime_parser_options_set_warning_callback(options.get(), on_warning, &notes);
     const object<GMimeParser> parser(g_mime_parser_new_with_stream(stream_.get()));
     g_mime_parser_set_persist_stream(parser.get(), TRUE);
     message_.reset(g_mime_parser_construct_message(parser.get(), options.get()));
+    guarded_.show_hidden();
   }
   [[nodiscard]] GMimeObject* root() const { return message_ ? g_mime_message_get_mime_part(message_.get()) : nullptr; }
 
  private:
+  guarded_message guarded_;
   borrowed_stream stream_;
   object<GMimeMessage> message_;
 };
