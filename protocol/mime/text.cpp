@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <mutex>
 
 #include "core/limits.hpp"
@@ -19,10 +20,36 @@ namespace {
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
 
-bool is_charset_name(std::string_view name) {
-  return !name.empty() && name.size() <= 40 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':';
-  });
+/// Names that senders use → the name iconv knows. A closed list on purpose: GMime and the C library remember every name they were ever asked
+/// for, so that invented ones would grow the process for ever; and the converters nobody needs are those with a history of defects.
+struct charset_row {
+  std::string_view name;
+  const char* converter;
+};
+constexpr auto charsets = std::to_array<charset_row>({
+    {"iso-8859-1", "WINDOWS-1252"},  // as browsers read it: what senders call Latin-1 is Windows' superset
+    {"latin1", "WINDOWS-1252"},       {"windows-1252", "WINDOWS-1252"}, {"cp1252", "WINDOWS-1252"},     {"iso-8859-2", "ISO-8859-2"},
+    {"iso-8859-3", "ISO-8859-3"},     {"iso-8859-4", "ISO-8859-4"},     {"iso-8859-5", "ISO-8859-5"},   {"iso-8859-6", "ISO-8859-6"},
+    {"iso-8859-7", "ISO-8859-7"},     {"iso-8859-8", "ISO-8859-8"},     {"iso-8859-8-i", "ISO-8859-8"}, {"iso-8859-9", "WINDOWS-1254"},
+    {"iso-8859-10", "ISO-8859-10"},   {"iso-8859-11", "CP874"},         {"iso-8859-13", "ISO-8859-13"}, {"iso-8859-14", "ISO-8859-14"},
+    {"iso-8859-15", "ISO-8859-15"},   {"iso-8859-16", "ISO-8859-16"},   {"windows-1250", "CP1250"},     {"windows-1251", "CP1251"},
+    {"windows-1253", "CP1253"},       {"windows-1254", "CP1254"},       {"windows-1255", "CP1255"},     {"windows-1256", "CP1256"},
+    {"windows-1257", "CP1257"},       {"windows-1258", "CP1258"},       {"cp1250", "CP1250"},           {"cp1251", "CP1251"},
+    {"koi8-r", "KOI8-R"},             {"koi8-u", "KOI8-U"},             {"cp437", "CP437"},             {"cp850", "CP850"},
+    {"ibm850", "CP850"},              {"cp852", "CP852"},               {"cp866", "CP866"},             {"ibm866", "CP866"},
+    {"macintosh", "MACINTOSH"},       {"x-mac-roman", "MACINTOSH"},     {"gb2312", "GB18030"},          {"gbk", "GB18030"},
+    {"x-gbk", "GB18030"},             {"cp936", "GB18030"},             {"gb18030", "GB18030"},         {"big5", "BIG5-HKSCS"},
+    {"big5-hkscs", "BIG5-HKSCS"},     {"shift_jis", "CP932"},           {"shift-jis", "CP932"},         {"sjis", "CP932"},
+    {"x-sjis", "CP932"},              {"windows-31j", "CP932"},         {"cp932", "CP932"},             {"euc-jp", "EUC-JP"},
+    {"iso-2022-jp", "ISO-2022-JP"},   {"iso-2022-jp-2", "ISO-2022-JP-2"}, {"euc-kr", "UHC"},            {"ks_c_5601-1987", "UHC"},
+    {"cp949", "UHC"},                 {"windows-949", "UHC"},           {"iso-2022-kr", "ISO-2022-KR"}, {"tis-620", "CP874"},
+    {"windows-874", "CP874"},         {"utf-16", "UTF-16"},             {"utf-16le", "UTF-16LE"},       {"utf-16be", "UTF-16BE"},
+    {"utf-32", "UTF-32"},             {"utf-7", "UTF-7"},               {"unicode-1-1-utf-7", "UTF-7"},
+});
+
+const char* converter_of(std::string_view name) {
+  const auto* const row = std::find_if(charsets.begin(), charsets.end(), [&](const charset_row& r) { return equal_text(r.name, name); });
+  return row == charsets.end() ? nullptr : row->converter;
 }
 
 bool is_valid_utf8(std::string_view text) {
@@ -34,11 +61,10 @@ bool is_valid_utf8(std::string_view text) {
   return true;
 }
 
-/// Closes what g_mime_iconv_open gave.
 struct converter {
-  explicit converter(const char* from) : handle(g_mime_iconv_open("UTF-8", from)) {}
+  explicit converter(const char* from) : handle(iconv_open("UTF-8", from)) {}
   ~converter() {
-    if (valid()) g_mime_iconv_close(handle);
+    if (valid()) iconv_close(handle);
   }
   converter(const converter&) = delete;
   converter& operator=(const converter&) = delete;
@@ -73,6 +99,76 @@ std::string convert(iconv_t handle, std::string_view bytes, bool& damaged) {
   iconv(handle, nullptr, nullptr, &to, &room);  // some character sets hold the last character back
   out.append(buffer.data(), buffer.size() - room);
   return out;
+}
+
+/// One encoded word, decoded but for its character set.
+struct encoded_word {
+  std::string_view charset;
+  std::string bytes;
+  std::size_t length = 0;  ///< with "=?" and "?="
+};
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+std::string decode_q(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escape = text[i] == '=' && i + 2 < text.size() && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0;
+    if (escape) {
+      out += static_cast<char>(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i] == '_' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+/// Forgiving, unlike core's: padding is often missing, and a subject is shown as well as it can be.
+std::string decode_b(std::string_view text) {
+  constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  std::uint32_t bits = 0;
+  unsigned count = 0;
+  for (const char c : text) {
+    const auto value = alphabet.find(c);
+    if (value == std::string_view::npos) continue;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      out += static_cast<char>(bits >> count & 0xFF);
+    }
+  }
+  return out;
+}
+
+/// "=?charset*language?Q?text?=" at the front of `text` (RFC 2047, 2; RFC 2231, 5).
+bool read_word(std::string_view text, encoded_word& out) {
+  constexpr std::size_t word_bytes = 4096;  // RFC 2047 says 75; the bound keeps a field of "=?a?q?" linear
+  text = text.substr(0, word_bytes);
+  const auto second = text.find('?', 2);
+  if (second == std::string_view::npos || second == 2 || second > 64 || second + 2 >= text.size() || text[second + 2] != '?') return false;
+  const auto end = text.find("?=", second + 3);
+  if (end == std::string_view::npos) return false;
+  out.charset = text.substr(2, second - 2);
+  out.charset = out.charset.substr(0, out.charset.find('*'));
+  const std::string_view payload = text.substr(second + 3, end - second - 3);
+  const char encoding = text[second + 1];
+  if (encoding != 'q' && encoding != 'Q' && encoding != 'b' && encoding != 'B') return false;
+  out.bytes = encoding == 'q' || encoding == 'Q' ? decode_q(payload) : decode_b(payload);
+  out.length = end + 2;
+  return true;
+}
+
+/// Text that is not encoded: UTF-8, or what 8-bit text without a name usually is.
+std::string literal(std::string_view text) {
+  std::vector<std::string> unused;  // said once for the whole header
+  return text_in_charset(text, "", unused);
 }
 
 }  // namespace
@@ -127,57 +223,70 @@ std::string utf8_line(std::string_view bytes) {
 }
 
 std::string text_in_charset(std::string_view bytes, std::string_view charset, std::vector<std::string>& notes) {
-  std::string name(charset);
-  const bool plain = name.empty() || equal_text(name, "us-ascii") || equal_text(name, "ascii");
-  if (plain || equal_text(name, "utf-8") || equal_text(name, "utf8")) {
+  const bool plain = charset.empty() || equal_text(charset, "us-ascii") || equal_text(charset, "ascii");
+  const char* from = nullptr;
+  if (plain || equal_text(charset, "utf-8") || equal_text(charset, "utf8")) {
     if (is_valid_utf8(bytes)) return std::string(bytes);
-    if (bytes.find('\0') != std::string_view::npos) add_note(notes, "a text holds NUL bytes");
-    if (!plain || bytes.find('\0') != std::string_view::npos) {
+    const bool has_nul = bytes.find('\0') != std::string_view::npos;
+    if (has_nul) add_note(notes, "a text holds NUL bytes");
+    if (!plain || has_nul) {
       add_note(notes, "a text is not valid UTF-8");
       return utf8_text(bytes);
     }
     add_note(notes, "a text has 8-bit characters without naming a character set");
-    name = "windows-1252";
-  } else if (!is_charset_name(name)) {
-    add_note(notes, "a text names a character set that cannot be one");
-    name = "windows-1252";
-  } else if (equal_text(name, "iso-8859-1") || equal_text(name, "latin1")) {
-    name = "windows-1252";  // as browsers read it: what senders call Latin-1 is Windows' superset
+    from = converter_of("windows-1252");
+  } else {
+    from = converter_of(charset);
   }
-  const converter opened(name.c_str());
+  if (from == nullptr) add_note(notes, fmt::format("the character set {} is not known", clean_server_text(charset.substr(0, 40))));
+  if (from == nullptr && is_valid_utf8(bytes)) return std::string(bytes);
+  const converter opened(from == nullptr ? "WINDOWS-1252" : from);
   if (!opened.valid()) {
-    add_note(notes, fmt::format("the character set {} is not known", name));
+    add_note(notes, fmt::format("this system has no converter for {}", from == nullptr ? "WINDOWS-1252" : from));
     return utf8_text(bytes);
   }
   bool damaged = false;
   const std::string converted = convert(opened.handle, bytes, damaged);
-  if (damaged) add_note(notes, fmt::format("a text holds bytes that are not {}", name));
+  if (damaged) add_note(notes, "a text holds bytes that are not of its character set");
   return utf8_text(converted);
 }
 
 std::string word_decoder::decode(std::string_view text) {
-  const bool has_words = text.find("=?") != std::string_view::npos;
-  if (!has_words && is_ascii(text)) return utf8_line(text);
-  if (!has_words && is_valid_utf8(text)) {
-    add_note(notes_, "the header holds 8-bit text that is not encoded");  // RFC 6532 allows it where SMTPUTF8 was agreed on
-    return utf8_line(text);
-  }
-  if (has_words) {
-    for (auto at = text.find("=?"); at != std::string_view::npos; at = text.find("=?", at + 2)) ++words_;
-    if (words_ > limits::envelope_encoded_words) {
-      add_note(notes_, "the header holds too many encoded words");
-      return utf8_line(text);
+  const bool ascii = is_ascii(text);
+  if (!ascii) add_note(notes_, "the header holds 8-bit text that is not encoded");  // RFC 6532 allows it where SMTPUTF8 was agreed on
+  if (text.find("=?") == std::string_view::npos) return utf8_line(ascii ? std::string(text) : literal(text));
+  std::string out;
+  std::string bytes, charset;  // of the words read last: a character may be split over several (RFC 2047, 5 forbids it; senders do it)
+  const auto flush = [&] {
+    if (!bytes.empty()) out += text_in_charset(bytes, charset, notes_);
+    bytes.clear();
+  };
+  bool after_word = false;
+  std::size_t plain_from = 0;
+  for (auto at = text.find("=?"); at != std::string_view::npos; at = text.find("=?", at)) {
+    encoded_word word;
+    if (!read_word(text.substr(at), word)) {
+      at += 2;
+      continue;
     }
+    if (++words_ > limits::envelope_encoded_words) {
+      add_note(notes_, "the header holds too many encoded words");
+      break;
+    }
+    const std::string_view between = text.substr(plain_from, at - plain_from);
+    // RFC 2047, 6.2: blanks between two words are not shown.
+    const bool joined = after_word && std::all_of(between.begin(), between.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20; });
+    if (!joined || !equal_text(charset, word.charset)) flush();
+    if (!joined) out += literal(between);
+    charset = word.charset;
+    bytes += word.bytes;
+    at += word.length;
+    plain_from = at;
+    after_word = true;
   }
-  if (!is_ascii(text)) add_note(notes_, "the header holds 8-bit text that is not encoded");
-  initialise();
-  std::string terminated(text);
-  std::replace(terminated.begin(), terminated.end(), '\0', ' ');
-  char* const decoded = g_mime_utils_header_decode_text(nullptr, terminated.c_str());
-  if (decoded == nullptr) return utf8_line(text);
-  std::string line = utf8_line(decoded);
-  g_free(decoded);
-  return line;
+  flush();
+  out += literal(text.substr(plain_from));
+  return utf8_line(out);
 }
 
 }  // namespace mailherd::mime

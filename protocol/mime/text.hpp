@@ -1,7 +1,7 @@
 // protocol/mime/text: bytes of unknown character into UTF-8 that anything may show or store.
 //
 // Owns:   GMime's initialisation, character sets, encoded words (RFC 2047). Private to the room.
-// Never:  trusts a character set's name: it reaches iconv only if it is made of letters, digits and ".-_:".
+// Never:  gives a sender's name of a character set to a library: only those of the table are converted.
 #pragma once
 
 #include <cstddef>

@@ -102,7 +102,7 @@ TEST(content, unknown_and_hostile_character_sets_are_read_as_well_as_can_be) {
   EXPECT_THAT(c.notes, Contains("the character set x-klingon is not known"));
   c = text_part("Content-Type: text/plain; charset=\"../../etc/passwd//TRANSLIT\"", "caf\xE9");
   EXPECT_EQ(c.text, "café");
-  EXPECT_THAT(c.notes, Contains("a text names a character set that cannot be one"));
+  EXPECT_THAT(c.notes, Contains(HasSubstr("is not known")));
   c = text_part("Content-Type: text/plain", "caf\xE9");
   EXPECT_EQ(c.text, "café");
   EXPECT_THAT(c.notes, Contains(HasSubstr("without naming a character set")));

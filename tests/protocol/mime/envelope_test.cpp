@@ -95,6 +95,25 @@ TEST(envelope, subjects_in_many_dresses) {
   EXPECT_THAT(subject_of("=?utf-8?Q?never ends"), HasSubstr("never ends"));
 }
 
+TEST(envelope, encoded_words_as_senders_really_write_them) {
+  EXPECT_EQ(subject_of("=?utf-8?Q?J=C3?=\r\n =?UTF-8?Q?=B6rg?="), "Jörg") << "a character split over two words";
+  EXPECT_EQ(subject_of("=?utf-8?B?w7Y?="), "ö") << "no padding";
+  EXPECT_EQ(subject_of("=?utf-8*de?Q?gr=C3=BCn?="), "grün") << "RFC 2231's language";
+  EXPECT_EQ(subject_of("a =?utf-8?Q?=C3=B6?= b =?utf-8?Q?c?= =?utf-8?Q?_d?="), "a ö b c d");
+  EXPECT_EQ(subject_of("=?utf-8?Q?two words?="), "two words");
+  EXPECT_EQ(subject_of("=?utf-8?Q?\?="), "");
+  EXPECT_EQ(subject_of("=?utf-8?X?abc?="), "=?utf-8?X?abc?=");
+  EXPECT_EQ(subject_of("=?\?Q?abc?="), "=?\?Q?abc?=");
+  EXPECT_EQ(subject_of("=?gb2312?B?1tC5+g==?= =?euc-kr?B?x9GxuQ==?= =?koi8-r?B?7c/T?="), "中国한국Мос");
+  EXPECT_EQ(subject_of("caf\xE9 =?utf-8?Q?=C3=B6?="), "café ö");
+}
+
+TEST(envelope, invented_character_sets_are_noted_and_never_reach_a_library) {
+  const auto e = mime::parse_envelope("Subject: =?x-invented-1?Q?caf=E9?= =?../../x//TRANSLIT?Q?a?=\n\n");
+  EXPECT_EQ(e.subject, "caféa");
+  EXPECT_THAT(e.notes, Contains("the character set x-invented-1 is not known"));
+}
+
 TEST(envelope, addresses_in_many_dresses) {
   using a = mail_address;
   EXPECT_THAT(addresses_of("joe@x.test"), ElementsAre(a{"", "joe@x.test"}));
