@@ -1,6 +1,7 @@
 // protocol/mime/guard: what GMime's parser must not see.
 //
-// Owns:   one pass over a message's lines before GMime reads it, against what a sender can do to that parser: "To: a:a:a:..." makes it recurse
+// Owns:   one pass over a message's lines before GMime reads it, against what a sender can do to that parser: "To: a:a:a:..." makes it
+// recurse
 //         until the stack ends, long address or parameter lists cost the square of their length, and each empty part or header line costs
 //         hundreds of bytes of memory. Private to the room.
 // Never:  changes a byte of what is given back to anybody: a field is hidden while GMime parses and put back before contents are read.

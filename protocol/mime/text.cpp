@@ -20,8 +20,8 @@ namespace {
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
 
-/// Names that senders use → the name iconv knows. A closed list on purpose: GMime and the C library remember every name they were ever asked
-/// for, so that invented ones would grow the process for ever; and the converters nobody needs are those with a history of defects.
+/// Names that senders use → the name iconv knows. A closed list on purpose: GMime and the C library remember every name they were ever
+/// asked for, so that invented ones would grow the process for ever; and the converters nobody needs are those with a history of defects.
 struct charset_row {
   std::string_view name;
   const char* converter;
@@ -275,7 +275,8 @@ std::string word_decoder::decode(std::string_view text) {
     }
     const std::string_view between = text.substr(plain_from, at - plain_from);
     // RFC 2047, 6.2: blanks between two words are not shown.
-    const bool joined = after_word && std::all_of(between.begin(), between.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20; });
+    const bool joined =
+        after_word && std::all_of(between.begin(), between.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20; });
     if (!joined || !equal_text(charset, word.charset)) flush();
     if (!joined) out += literal(between);
     charset = word.charset;

@@ -173,16 +173,18 @@ TEST(content, bombs_are_cut_with_a_note) {
 
 /// Each of these ends the process, or holds it for minutes, in a parser that is not guarded.
 TEST(content, hostile_headers_neither_recurse_nor_hold) {
-  for (const std::string& prefix : {std::string(), std::string("Content-Type: message/rfc822\n\n"), std::string("Content-Type: multipart/mixed; boundary=b\n\n--b\n")}) {
-    for (const std::string& field : {std::string("To: |a:"), std::string("from :|a:"), std::string("Cc:|=?utf-8?q?a?=,"), std::string("Content-Type: text/plain; |a=b;"),
-                                     std::string("Content-Disposition: attachment; |a=b;"), std::string("To: |\n a:"), std::string("|To: a:b:c:;\n"), std::string("|a:\n")}) {
+  for (const std::string& prefix : {std::string(), std::string("Content-Type: message/rfc822\n\n"),
+                                    std::string("Content-Type: multipart/mixed; boundary=b\n\n--b\n")}) {
+    for (const std::string& field : {std::string("To: |a:"), std::string("from :|a:"), std::string("Cc:|=?utf-8?q?a?=,"),
+                                     std::string("Content-Type: text/plain; |a=b;"), std::string("Content-Disposition: attachment; |a=b;"),
+                                     std::string("To: |\n a:"), std::string("|To: a:b:c:;\n"), std::string("|a:\n")}) {
       const auto bar = field.find('|');
       std::string raw = prefix + field.substr(0, bar);
-      while (raw.size() < 2'000'000) raw += field.substr(bar + 1);
+      while (raw.size() < 800'000) raw += field.substr(bar + 1);
       raw += "\n\nhello\n";
       const auto begin = std::chrono::steady_clock::now();
       const auto c = mime::parse_content(raw);
-      EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << prefix << field;  // a second; the bound tells it from minutes
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20)) << prefix << field;  // unguarded: minutes
       EXPECT_FALSE(c.notes.empty()) << prefix << field;
     }
   }
@@ -190,7 +192,9 @@ TEST(content, hostile_headers_neither_recurse_nor_hold) {
 
 TEST(content, a_hidden_field_is_back_in_the_contents) {
   const std::string lines = "To: " + std::string(limits::header_field_bytes + 1, 'x') + "\n";
-  const std::string raw = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nbody\n--b\nContent-Type: application/x\n\n" + lines + "--b--\n";
+  const std::string raw =
+      "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nbody\n--b\nContent-Type: application/x\n\n" + lines +
+      "--b--\n";
   const auto file = mime::attachment(raw, 0);
   ASSERT_TRUE(file);
   EXPECT_EQ(*file + "\n", lines);
