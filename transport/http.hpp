@@ -14,9 +14,6 @@
 
 namespace mailherd::net {
 
-/// One libcurl multi on one reactor. Made on any thread before the reactor's first request; dies with the reactor's end.
-class http_engine;
-
 class net_http_client final : public http_client {
  public:
   /// One engine per reactor. The environment and the reactors outlive the client. Fails with invalid_input if `ca_file` cannot be read.
