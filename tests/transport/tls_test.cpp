@@ -1,0 +1,150 @@
+// tests/transport/tls: who is believed to be the server, and what a person is told otherwise.
+#include "fixture.hpp"
+
+namespace mailherd::net::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class tls : public net_test {
+ protected:
+  /// Greets after the handshake and waits for the client's end.
+  static peer greeting(SSL_CTX* ctx) {
+    return peer([ctx](client& c) {
+      if (!c.start_tls(ctx)) return;
+      c.write("* OK hello\r\n");
+      c.wait_for_end();
+    });
+  }
+
+  error refused(const leaf_options& leaf, const std::string& host = "mail.acme.test") {
+    const auto ctx = test_authority().server(leaf);
+    const auto server = greeting(ctx.get());
+    const auto d = dial(to_port(server.port(), host));
+    return d->outcome ? error{failure::internal, "it was believed", {}} : d->outcome.error();
+  }
+};
+
+TEST_F(tls, a_good_certificate_is_believed_and_described) {
+  const auto ctx = test_authority().server();
+  const auto server = greeting(ctx.get());
+  const auto d = dial(to_port(server.port()));
+  ASSERT_TRUE(d->outcome) << describe(d->outcome.error());
+  EXPECT_EQ(*read(**d->outcome), "* OK hello\r\n");
+  EXPECT_THAT(d->steps, ElementsAre("dns", "tcp", "tls"));
+  EXPECT_EQ(d->info.peer, "127.0.0.1:" + std::to_string(server.port()));
+  EXPECT_EQ(d->info.tls_version, "TLSv1.3");
+  EXPECT_EQ(d->info.certificate_subject, "mail.acme.test");
+  EXPECT_FALSE(d->info.tls_cipher.empty());
+  ASSERT_TRUE(d->info.certificate_expires_at);
+  const auto left = *d->info.certificate_expires_at - loop().wall_now();
+  EXPECT_NEAR(std::chrono::duration<double>(left).count(), 90 * 86400, 3600);
+  EXPECT_TRUE((*d->outcome)->encrypted());
+  drop(d);
+}
+
+TEST_F(tls, an_address_is_believed_by_its_address) {
+  const auto ctx = test_authority().server();
+  const auto server = greeting(ctx.get());
+  const auto d = dial(to_port(server.port(), "127.0.0.1"));
+  EXPECT_TRUE(d->outcome) << describe(d->outcome.error());
+  drop(d);
+}
+
+TEST_F(tls, tells_since_when_a_certificate_is_expired) {
+  const auto e = refused({.valid_from_s = -20 * 86400, .valid_until_s = -3 * 86400 - 60});
+  EXPECT_EQ(e.code, failure::certificate_expired);
+  EXPECT_EQ(e.detail, "certificate of mail.acme.test expired 3 days ago");
+}
+
+TEST_F(tls, tells_from_when_a_certificate_is_valid) {
+  const auto e = refused({.valid_from_s = 2 * 3600 + 60, .valid_until_s = 9 * 86400});
+  EXPECT_EQ(e.code, failure::certificate_expired);
+  EXPECT_THAT(e.detail, HasSubstr("not valid before 2 hours from now"));
+}
+
+TEST_F(tls, tells_the_names_a_certificate_is_valid_for) {
+  const auto e = refused({.common_name = "other", .alternatives = "DNS:imap.other.test,DNS:*.other.test"});
+  EXPECT_EQ(e.code, failure::certificate_name);
+  EXPECT_EQ(e.detail, "the certificate shown by mail.acme.test is valid for imap.other.test, *.other.test, not for mail.acme.test");
+  EXPECT_EQ(refused({.alternatives = "DNS:mail.acme.test"}, "127.0.0.1").code, failure::certificate_name);
+}
+
+TEST_F(tls, tells_the_issuer_that_nobody_trusts) {
+  const authority unknown("Nobody's Authority");
+  const auto ctx = unknown.server();
+  const auto server = greeting(ctx.get());
+  const auto d = dial(to_port(server.port()));
+  ASSERT_FALSE(d->outcome);
+  EXPECT_EQ(d->outcome.error().code, failure::certificate_untrusted);
+  EXPECT_THAT(d->outcome.error().detail, HasSubstr("issued by \"Nobody's Authority\""));
+}
+
+TEST_F(tls, old_tls_is_refused) {
+  const auto ctx = test_authority().server();
+  SSL_CTX_set_cipher_list(ctx.get(), "DEFAULT@SECLEVEL=0");
+  SSL_CTX_set_min_proto_version(ctx.get(), TLS1_1_VERSION);
+  SSL_CTX_set_max_proto_version(ctx.get(), TLS1_1_VERSION);
+  const auto server = greeting(ctx.get());
+  const auto d = dial(to_port(server.port()));
+  ASSERT_FALSE(d->outcome);
+  EXPECT_EQ(d->outcome.error().code, failure::tls_failed);
+  EXPECT_EQ(d->outcome.error().detail, "mail.acme.test offers no TLS 1.2 or newer");
+}
+
+TEST_F(tls, a_plain_server_is_called_a_wrong_port) {
+  const peer server([](client& c) {
+    c.write("* OK this is IMAP without TLS\r\n");
+    c.wait_for_end();
+  });
+  const auto d = dial(to_port(server.port()));
+  ASSERT_FALSE(d->outcome);
+  EXPECT_EQ(d->outcome.error().code, failure::tls_failed);
+  EXPECT_THAT(d->outcome.error().detail, HasSubstr("does not speak TLS on this port"));
+}
+
+TEST_F(tls, a_server_that_hangs_up_in_the_handshake) {
+  const peer server([](client& c) { c.read_some(); });
+  const auto d = dial(to_port(server.port()));
+  ASSERT_FALSE(d->outcome);
+  EXPECT_EQ(d->outcome.error().code, failure::tls_failed);
+}
+
+TEST_F(tls, a_handshake_that_hangs_ends_at_the_deadline) {
+  const peer server([](client& c) { c.wait_for_end(); });
+  const auto d = dial(to_port(server.port()), std::chrono::milliseconds(200));
+  ASSERT_FALSE(d->outcome);
+  EXPECT_EQ(d->outcome.error().code, failure::timed_out);
+  EXPECT_EQ(d->outcome.error().detail, "the deadline passed during the TLS handshake with mail.acme.test");
+}
+
+class resumption : public tls, public ::testing::WithParamInterface<int> {};
+
+TEST_P(resumption, the_newest_session_of_a_key_is_used_and_only_for_its_host) {
+  const auto ctx = test_authority().server({.alternatives = "DNS:mail.acme.test,DNS:other.acme.test"});
+  SSL_CTX_set_max_proto_version(ctx.get(), GetParam());
+  const auto server = greeting(ctx.get());
+  const auto resumed = [&](const std::string& key, const std::string& host = "mail.acme.test") {
+    target to = to_port(server.port(), host);
+    to.session_key = key;
+    const auto d = dial(to);
+    EXPECT_TRUE(d->outcome) << describe(d->outcome.error());
+    EXPECT_EQ(*read(**d->outcome), "* OK hello\r\n");   // TLS 1.3 sends its tickets before the first data
+    EXPECT_EQ(d->info.certificate_subject, "mail.acme.test");
+    drop(d);
+    return d->info.tls_resumed;
+  };
+  EXPECT_FALSE(resumed("box 1"));
+  EXPECT_TRUE(resumed("box 1"));
+  EXPECT_TRUE(resumed("box 1"));
+  EXPECT_FALSE(resumed("box 2"));
+  EXPECT_FALSE(resumed("box 1", "other.acme.test"));
+  EXPECT_FALSE(resumed(""));
+  EXPECT_FALSE(resumed(""));
+}
+
+INSTANTIATE_TEST_SUITE_P(versions, resumption, ::testing::Values(TLS1_2_VERSION, TLS1_3_VERSION));
+
+}  // namespace
+}  // namespace mailherd::net::test
