@@ -72,6 +72,38 @@ constexpr std::size_t mime_text_bytes = 4 * mib;
 
 /// Body of a request to the API.
 constexpr std::size_t api_body_bytes = 1 * mib;
+/// Connections to the API at once. Stops a client that opens sockets until the node has none left (503).
+constexpr std::size_t api_connections = 1'024;
+/// Request line and header of a request to the API (431), and objects inside each other in its JSON (400: the parser's stack).
+constexpr std::size_t api_header_bytes = 16 * kib;
+constexpr std::size_t api_json_depth = 16;
+/// A client that sends its header, or one piece of a body, slower than this is cut off. Stops slow clients from holding connections.
+constexpr seconds api_header_timeout{20};
+constexpr seconds api_stall_timeout{30};
+/// Between two requests of one connection.
+constexpr seconds api_idle_timeout{75};
+/// Requests under way when the node stops.
+constexpr seconds api_stop_grace{5};
+/// A request's job that has not started by then is answered with 503.
+constexpr seconds api_job_deadline{15};
+/// Items of one page, and what is given without `limit`.
+constexpr std::size_t api_page_items = 500;
+constexpr std::size_t api_page_default = 100;
+/// The longest wait of a reader of the feed, and how often he looks even if nobody wakes him.
+constexpr seconds api_feed_wait{60};
+constexpr seconds api_feed_recheck{5};
+/// A message held in memory to be taken apart (a larger one is shown by its first part), and all of them together (503).
+constexpr std::size_t api_parse_bytes = 48 * mib;
+constexpr std::size_t api_parse_budget_bytes = 96 * mib;
+/// Part of a raw message held in memory while a client reads it, and clients doing so at once (503). Stops slow readers from filling memory.
+constexpr std::size_t api_stream_window_bytes = 2 * mib;
+constexpr std::size_t api_streams = 64;
+/// Work waiting for the background thread (503).
+constexpr std::size_t api_background_jobs = 256;
+/// API keys whose check is remembered, and for how long: a revoked key works at most this much longer on another node.
+constexpr std::size_t api_key_cache = 10'000;
+constexpr seconds api_key_cache_life{5};
+
 /// Body of an answer of a token endpoint.
 constexpr std::size_t token_reply_bytes = 256 * kib;
 /// Life of an access token as announced is held within these: 0 would make us refresh in a circle, years would hide a revocation.
