@@ -76,7 +76,8 @@ class connection {
   [[nodiscard]] virtual const connection_info& info() const = 0;
   [[nodiscard]] virtual bool encrypted() const = 0;
 
-  /// Orderly end: flushes queued writes for a short while, sends close_notify, closes. Outstanding handlers are dropped. The object may be
+  /// Orderly end: flushes queued writes for a short while, sends close_notify, awaits the peer's end (all within
+  /// limits::close_deadline), closes. Outstanding handlers are dropped. The object may be
   /// destroyed at once: the flush goes on without it.
   virtual void close() = 0;
 };

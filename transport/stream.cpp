@@ -244,10 +244,26 @@ void stream::close() {
 }
 
 void stream::maybe_closed() {
-  if (phase_ != phase::closing) return;
+  if (phase_ != phase::closing || draining_) return;
   if (tls_) tls_->shutdown();
   ::shutdown(socket_->fd(), SHUT_WR);
-  abort();
+  draining_ = true;
+  drain();
+}
+
+/// Reads on until the peer has ended too: to close a socket with unread bytes sends RST, which destroys what is still on its way to the peer.
+void stream::drain() {
+  char* buffer = reactor_.buffer().data();
+  for (std::size_t turn = 0; turn < limits::read_turn_bytes;) {
+    const io_step s = plain_step(::recv(socket_->fd(), buffer, limits::read_buffer_bytes, 0), true);
+    if (s.what == io_step::kind::want_read) break;
+    if (s.what != io_step::kind::moved) return abort();
+    turn += s.bytes;
+  }
+  socket_->wait_readable([this] {
+    const auto keep = shared_from_this();
+    drain();
+  });
 }
 
 void stream::abort() {

@@ -59,6 +59,7 @@ class stream final : public tracked, public std::enable_shared_from_this<stream>
   void deliver(connection::read_handler handler, result<std::string_view> what);
   void broken(error why);
   void maybe_closed();
+  void drain();
   io_step receive(char* to, std::size_t size);
   io_step send(const char* from, std::size_t size);
   [[nodiscard]] std::string whom() const;
@@ -71,6 +72,7 @@ class stream final : public tracked, public std::enable_shared_from_this<stream>
   connection_info info_;
   bool secured_ = false;
   phase phase_ = phase::open;
+  bool draining_ = false;               ///< all is sent; the peer's end is awaited
   std::optional<error> broken_;         ///< why nothing works any more
 
   connection::read_handler on_data_;
