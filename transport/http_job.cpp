@@ -98,6 +98,7 @@ result<CURL*> http_job::prepare(const std::vector<ip_address>& addresses, const 
   release();
   reply_ = {};
   head_bytes_ = 0;
+  tls_begun_ = false;
   problem_.reset();
   policy_ = &around.policy;
   trust_ = around.trust;
@@ -226,6 +227,7 @@ curl_socket_t http_job::on_open(void* user, curlsocktype, curl_sockaddr* address
 CURLcode http_job::on_context(CURL*, void* ctx, void* user) {
   auto* context = static_cast<SSL_CTX*>(ctx);
   auto* self = static_cast<http_job*>(user);
+  self->tls_begun_ = true;
   SSL_CTX_set1_cert_store(context, self->trust_);
   // The context outlives the job when the connection is reused; without renegotiation nothing is verified then.
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
@@ -246,12 +248,10 @@ int http_job::on_verify(int ok, X509_STORE_CTX* verification) {
 
 std::string http_job::phase() const {
   if (easy_ == nullptr) return "the lookup of " + host_;
-  curl_off_t connected = 0, secured = 0;
-  curl_easy_getinfo(easy_, CURLINFO_CONNECT_TIME_T, &connected);
-  curl_easy_getinfo(easy_, CURLINFO_APPCONNECT_TIME_T, &secured);
-  if (connected == 0) return "the connection to " + host_;
-  if (https_ && secured == 0) return "the TLS handshake with " + host_;
-  return "the wait for the answer of " + host_;
+  curl_off_t asking = 0;
+  curl_easy_getinfo(easy_, CURLINFO_PRETRANSFER_TIME_T, &asking);
+  if (asking > 0) return "the wait for the answer of " + host_;
+  return (tls_begun_ ? "the TLS handshake with " : "the connection to ") + host_;
 }
 
 bool http_job::ended(CURLcode code) {
@@ -321,8 +321,9 @@ error http_job::reason(CURLcode code) const {
     case CURLE_RECV_ERROR:
     case CURLE_SEND_ERROR:
     case CURLE_PARTIAL_FILE: return {failure::connection_lost, text, {}};
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return {failure::invalid_input, text, {}};
+    case CURLE_URL_MALFORMAT: return {failure::invalid_input, text, {}};
+    case CURLE_UNSUPPORTED_PROTOCOL:   // the URL's scheme was checked: this is curl's word for an answer that is not HTTP/1
+      return {failure::protocol_violation, fmt::format("{} does not answer like an HTTP server", host_), {}};
     case CURLE_OUT_OF_MEMORY: return {failure::internal, text, {}};
     default: return {failure::protocol_violation, text, {}};
   }

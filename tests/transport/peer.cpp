@@ -2,6 +2,7 @@
 #include "peer.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,12 +17,14 @@ namespace mailherd::net::test {
 
 namespace {
 
-std::pair<int, std::uint16_t> bound(const std::string& address) {
+std::pair<int, std::uint16_t> bound(const std::string& address, std::uint16_t wanted = 0) {
   const auto ip = *ip_address::parse(address);
   const int fd = ::socket(ip.v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_storage raw{};
-  socklen_t size = ip.socket_address(0, raw);
+  socklen_t size = ip.socket_address(wanted, raw);
   if (::bind(fd, reinterpret_cast<sockaddr*>(&raw), size) != 0) return {fd, 0};
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // inherited by what is accepted; else a greeting waits 40 ms for an ACK
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&raw), &size);
   const auto port = ip.v6 ? reinterpret_cast<sockaddr_in6&>(raw).sin6_port : reinterpret_cast<sockaddr_in&>(raw).sin_port;
   return {fd, ntohs(port)};
@@ -90,9 +93,9 @@ void client::reset() {
   ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
-peer::peer(script s, const std::string& address) : script_(std::move(s)) {
+peer::peer(script s, const std::string& address, std::uint16_t port) : script_(std::move(s)) {
   std::signal(SIGPIPE, SIG_IGN);   // SSL_write has no MSG_NOSIGNAL
-  std::tie(listener_, port_) = bound(address);
+  std::tie(listener_, port_) = bound(address, port);
   ::listen(listener_, 1024);
   acceptor_ = std::thread([this] { accept_all(); });
 }
@@ -122,6 +125,12 @@ peer::~peer() {
     for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
   }
   for (auto& t : threads_) t.join();
+}
+
+std::pair<int, std::uint16_t> listening() {
+  const auto made = bound("127.0.0.1");
+  ::listen(made.first, 1024);
+  return made;
 }
 
 std::uint16_t dead_port(const std::string& address) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace mailherd::net::test {
@@ -49,7 +50,7 @@ class peer {
  public:
   using script = std::function<void(client&)>;
 
-  explicit peer(script s, const std::string& address = "127.0.0.1");
+  explicit peer(script s, const std::string& address = "127.0.0.1", std::uint16_t port = 0);
   ~peer();
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t accepted() const { return accepted_; }
@@ -66,6 +67,9 @@ class peer {
   std::vector<std::thread> threads_;
   std::thread acceptor_;
 };
+
+/// A listening socket at 127.0.0.1 and its port, for a server of the test's own.
+std::pair<int, std::uint16_t> listening();
 
 /// A port on which nothing listens: connections are refused.
 std::uint16_t dead_port(const std::string& address = "127.0.0.1");

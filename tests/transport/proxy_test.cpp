@@ -19,8 +19,7 @@ class proxied : public net_test {
   }
   target via(const peer& proxy, proxy_kind kind, bool tls = true, const std::string& host = "mail.acme.test") {
     target t = to_port(993, host, tls);
-    t.proxy = proxy_settings{kind, "127.0.0.1", proxy.port(), "us:er", secret<>("pa ss")};
-    t.proxy->username = "user";
+    t.proxy = proxy_settings{kind, "127.0.0.1", proxy.port(), "user", secret<>("pa ss")};
     return t;
   }
   void serve(client& c, bool tls) {
