@@ -87,7 +87,7 @@ constexpr seconds api_stop_grace{5};
 /// A request's job that has not started by then is answered with 503.
 constexpr seconds api_job_deadline{15};
 /// Items of one page, and what is given without `limit`.
-constexpr std::size_t api_page_items = 500;
+constexpr std::size_t api_page_items = 1'000;
 constexpr std::size_t api_page_default = 100;
 /// The longest wait of a reader of the feed, and how often he looks even if nobody wakes him.
 constexpr seconds api_feed_wait{60};

@@ -295,6 +295,16 @@ class admin_store {
   /// Streams the raw bytes in order to `sink` (which returns false to stop). failure::not_found if the body is missing.
   virtual result<void> read_body(const caller& who, message_id message, const std::function<bool(std::string_view)>& sink) = 0;
 
+  /// As `read_body`, beginning at byte `offset`: large bodies are read in windows, so that a slow client holds no worker. This default reads
+  /// and drops what is before; an implementation that can seek (chunks) should.
+  virtual result<void> read_body_from(const caller& who, message_id message, std::uint64_t offset, const std::function<bool(std::string_view)>& sink) {
+    return read_body(who, message, [&](std::string_view bytes) {
+      const auto drop = offset < bytes.size() ? static_cast<std::size_t>(offset) : bytes.size();
+      offset -= drop;
+      return drop == bytes.size() || sink(bytes.substr(drop));
+    });
+  }
+
   virtual result<std::vector<node_record>> list_nodes() = 0;
   virtual result<std::vector<channel_gauge>> gauges() = 0;
 
@@ -306,6 +316,8 @@ class admin_store {
   };
   virtual result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) = 0;
   virtual result<void> finish_idempotent(const std::string& scope, const std::string& key, const remembered& answer) = 0;
+  /// The request failed for a reason that may pass (5xx): the key is free again. The default leaves it to `sweep`.
+  virtual result<void> forget_idempotent(const std::string&, const std::string&) { return {}; }
 };
 
 // ---- storage workers ----------------------------------------------------------------------------------------------------------------
