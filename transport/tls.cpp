@@ -169,6 +169,7 @@ int tls_channel::verified(int ok, X509_STORE_CTX* verification) {
 
 int tls_channel::new_session(SSL* ssl, SSL_SESSION* session) {
   auto* self = static_cast<tls_channel*>(SSL_get_app_data(ssl));
+  self->ticket_came_ = true;
   X509* peer = SSL_SESSION_get0_peer(session);
   if (self->key_.empty() || peer == nullptr || SSL_SESSION_is_resumable(session) != 1) return 0;
   const int size = i2d_SSL_SESSION(session, nullptr);
@@ -244,6 +245,12 @@ io_step tls_channel::read(char* to, std::size_t size) {
   errno = 0;
   std::size_t moved = 0;
   const int rc = SSL_read_ex(ssl_, to, size, &moved);
+  // A TLS 1.3 ticket, which comes with the first data, makes OpenSSL allocate the 16 KB write buffer and keep it until the next write.
+  // Freed only between two records: older OpenSSL 3.0 mishandles the call in the middle of one (CVE-2024-4741).
+  if (rc == 1 && ticket_came_ && SSL_pending(ssl_) == 0) {
+    ticket_came_ = false;
+    SSL_free_buffers(ssl_);
+  }
   return step(rc, moved, false);
 }
 

@@ -82,6 +82,7 @@ class tls_channel {
   std::string host_;
   std::string key_;
   std::optional<error> problem_;
+  bool ticket_came_ = false;
   bool broken_ = false;   ///< after a fatal error OpenSSL forbids every call, also shutdown
 };
 
