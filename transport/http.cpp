@@ -147,11 +147,11 @@ class http_engine final : public std::enable_shared_from_this<http_engine> {
     if (!w.socket) {
       // A duplicate: curl closes its own when it likes, and the number may come back as another socket before we hear of it.
       const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-      if (copy < 0) {
+      if (copy >= 0) w.socket = self->reactor_.watch(copy);
+      if (!w.socket || w.socket->fd() < 0) {
         self->sockets_.erase(fd);
         return -1;
       }
-      w.socket = self->reactor_.watch(copy);
     }
     w.what = what;
     w.socket->cancel();

@@ -122,7 +122,13 @@ struct descriptor_state final : tracked, std::enable_shared_from_this<descriptor
     bool armed = false;   ///< Asio waits; a handler set meanwhile is found by that wait
   };
 
-  descriptor_state(io_reactor& where, asio::io_context& io, int fd) : tracked(where), stream(std::in_place, io, fd) {}
+  descriptor_state(io_reactor& where, asio::io_context& io, int fd) : tracked(where), stream(std::in_place, io) {
+    error_code ec;
+    stream->assign(fd, ec);
+    if (!ec) return;
+    stream.reset();   // the kernel's limit of watched descriptors
+    ::close(fd);
+  }
 
   void wait(direction descriptor_state::*which, asio::posix::descriptor_base::wait_type type, std::function<void()> handler) {
     if (!stream) return;

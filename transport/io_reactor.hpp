@@ -45,7 +45,7 @@ class descriptor {
   using handler = std::function<void()>;
 
   virtual ~descriptor() = default;
-  [[nodiscard]] virtual int fd() const = 0;   ///< -1 after the reactor has ended
+  [[nodiscard]] virtual int fd() const = 0;   ///< -1 after the reactor has ended, or if the kernel watches no more descriptors
   /// Runs `ready` once when there is something to read (or an error or EOF); replaces a handler not yet run.
   virtual void wait_readable(handler ready) = 0;
   /// Runs `ready` once when writing would not block (or fails); replaces a handler not yet run.

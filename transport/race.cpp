@@ -85,7 +85,12 @@ void connect_race::start_next() {
       ::close(fd);
       continue;
     }
-    const auto r = running_.insert(running_.end(), {address, reactor_.watch(fd)});
+    auto socket = reactor_.watch(fd);
+    if (socket->fd() < 0) {
+      failed(address, ENOSPC);
+      continue;
+    }
+    const auto r = running_.insert(running_.end(), {address, std::move(socket)});
     r->socket->wait_writable([this, r] { connected(r); });
     if (next_ < addresses_.size()) stagger_ = reactor_.at(reactor_.now() + limits::next_address_delay, [this] { start_next(); });
     return;

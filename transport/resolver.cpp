@@ -11,6 +11,7 @@
 #include <deque>
 #include <list>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 
@@ -119,6 +120,22 @@ struct resolver::state {
     }
   }
 
+  /// REQUIRED: the mutex is held. The thread takes no signals: those are the main thread's.
+  static bool add_thread(const std::shared_ptr<state>& self) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool added = true;
+    try {
+      std::thread(&state::run, self).detach();
+      ++self->threads;
+    } catch (const std::system_error&) {
+      added = false;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return added;
+  }
+
   static void run(const std::shared_ptr<state>& self) {
     pthread_setname_np(pthread_self(), "mh-dns");
     std::unique_lock lock(self->mutex);
@@ -178,16 +195,11 @@ void resolver::resolve(reactor& where, const std::string& host, handler on_done)
     return;
   }
   if (state_->asked.size() >= limits::dns_waiting) return answer_now(fail(failure::limit_exceeded, "too many names wait for the resolver"));
+  const bool wanted = state_->queue.size() + 1 > state_->waiting && state_->threads < limits::dns_threads;
+  if (wanted && !state::add_thread(state_) && state_->threads == 0)
+    return answer_now(fail(failure::dns_failed, fmt::format("{}: this machine allows no thread for the lookup", host)));
   state_->asked[key].push_back({&where, std::move(on_done)});
   state_->queue.push_back(key);
-  if (state_->queue.size() > state_->waiting && state_->threads < limits::dns_threads) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    ++state_->threads;
-    std::thread(&state::run, state_).detach();
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
   state_->work.notify_one();
 }
 
