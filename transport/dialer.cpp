@@ -205,7 +205,8 @@ class owned_attempt final : public attempt {
 
 }  // namespace
 
-std::unique_ptr<attempt> net_dialer::dial(reactor& where, target to, deadline until, connect_handler on_done, progress_handler on_progress) {
+std::unique_ptr<attempt> net_dialer::dial(reactor& where, target to, deadline until, connect_handler on_done,
+                                          progress_handler on_progress) {
   auto state = std::make_shared<dial_state>(static_cast<io_reactor&>(where), environment_, std::move(to), std::move(on_done),
                                             std::move(on_progress));
   state->begin(until);

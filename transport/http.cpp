@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <mutex>
@@ -21,7 +22,7 @@ namespace {
 
 using job_ptr = std::shared_ptr<http_job>;
 
-/// Idle connections kept by one engine, and for how long.
+/// Idle connections kept by one engine.
 constexpr long idle_connections = 64;
 
 /// One libcurl multi on one reactor. Made anywhere; everything else happens on the reactor's thread.

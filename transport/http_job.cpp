@@ -181,7 +181,8 @@ std::size_t http_job::on_header(char* data, std::size_t size, std::size_t count,
   const std::string_view whole(data, size * count);
   self->head_bytes_ += whole.size();
   if (self->head_bytes_ > limits::http_head_bytes) {
-    self->problem_ = error{failure::limit_exceeded, fmt::format("the headers of {} exceed {} bytes", self->host_, limits::http_head_bytes), {}};
+    self->problem_ =
+        error{failure::limit_exceeded, fmt::format("the headers of {} exceed {} bytes", self->host_, limits::http_head_bytes), {}};
     return 0;
   }
   auto line = whole.substr(0, whole.find_last_not_of("\r\n") + 1);
@@ -192,7 +193,8 @@ std::size_t http_job::on_header(char* data, std::size_t size, std::size_t count,
   const auto colon = line.find(':');
   if (colon == std::string_view::npos) return whole.size();
   std::string name(line.substr(0, colon));
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   auto value = line.substr(colon + 1);
   value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
   value = value.substr(0, value.find_last_not_of(" \t") + 1);
@@ -240,7 +242,8 @@ int http_job::on_verify(int ok, X509_STORE_CTX* verification) {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* self = static_cast<http_job*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), job_index()));
   if (ok != 1 && !self->problem_) self->problem_ = certificate_problem(verification, self->host_);
-  if (ok == 1 && X509_STORE_CTX_get_error_depth(verification) == 0) self->names_ = certificate_names(X509_STORE_CTX_get0_cert(verification));
+  if (ok == 1 && X509_STORE_CTX_get_error_depth(verification) == 0)
+    self->names_ = certificate_names(X509_STORE_CTX_get0_cert(verification));
   return ok;
 }
 
@@ -311,9 +314,10 @@ error http_job::reason(CURLcode code) const {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST: return {failure::dns_failed, text, {}};
     case CURLE_COULDNT_CONNECT:
-      return {os_error == ECONNREFUSED ? failure::connect_refused : failure::connect_failed,
-              os_error != 0 ? fmt::format("cannot connect to {} port {}: {}", host_, port_, std::strerror(static_cast<int>(os_error))) : text,
-              {}};
+      return {
+          os_error == ECONNREFUSED ? failure::connect_refused : failure::connect_failed,
+          os_error != 0 ? fmt::format("cannot connect to {} port {}: {}", host_, port_, std::strerror(static_cast<int>(os_error))) : text,
+          {}};
     case CURLE_OPERATION_TIMEDOUT: return {failure::timed_out, fmt::format("the deadline passed during {}", phase()), {}};
     case CURLE_PEER_FAILED_VERIFICATION: return certificate_name_problem(host_, names_);
     case CURLE_SSL_CONNECT_ERROR: return {failure::tls_failed, fmt::format("TLS handshake with {} failed", host_), {}};

@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+#include <vector>
+
 #include "core/server_text.hpp"
 #include "transport/dialer.hpp"
 #include "transport/http.hpp"
@@ -16,10 +20,11 @@ namespace {
 
 class real_network final : public network {
  public:
-  explicit real_network(network_options options) : policy_(std::move(options.policy)), names_(std::make_unique<resolver>(std::move(options.lookup))) {}
+  explicit real_network(network_options options)
+      : policy_(std::move(options.policy)), names_(std::make_unique<resolver>(std::move(options.lookup))) {}
 
   ~real_network() override {
-    // Threads first: after that nobody calls anything. The resolver's threads may still post to the stopped reactors; then they go, then these.
+    // Threads first: after that nobody calls anything. Until it is gone the resolver may still post to the reactors, which refuse it.
     for (auto& r : reactors_) r->stop();
     http_.reset();
     names_.reset();

@@ -37,7 +37,8 @@ failure reason_of(int error_number) {
 std::vector<ip_address> interleaved(const std::vector<ip_address>& addresses) {
   std::vector<ip_address> out, other;
   for (const auto& a : addresses) (a.v6 == addresses.front().v6 ? out : other).push_back(a);
-  for (std::size_t i = 0; i < other.size(); ++i) out.insert(out.begin() + static_cast<std::ptrdiff_t>(std::min(2 * i + 1, out.size())), other[i]);
+  for (std::size_t i = 0; i < other.size(); ++i)
+    out.insert(out.begin() + static_cast<std::ptrdiff_t>(std::min(2 * i + 1, out.size())), other[i]);
   return out;
 }
 
@@ -52,7 +53,12 @@ void set_socket_options(int fd) {
 
 connect_race::connect_race(io_reactor& where, std::string host, std::uint16_t port, const std::vector<ip_address>& addresses,
                            std::optional<ip_address> source, handler on_done)
-    : reactor_(where), host_(std::move(host)), port_(port), addresses_(interleaved(addresses)), source_(source), on_done_(std::move(on_done)) {
+    : reactor_(where),
+      host_(std::move(host)),
+      port_(port),
+      addresses_(interleaved(addresses)),
+      source_(source),
+      on_done_(std::move(on_done)) {
   if (source_) std::erase_if(addresses_, [this](const ip_address& a) { return a.v6 != source_->v6; });
   stagger_ = reactor_.at(reactor_.now(), [this] { start_next(); });
 }
@@ -125,7 +131,8 @@ void connect_race::failed(const ip_address& address, int error_number) {
 void connect_race::give_up() {
   const auto done = std::exchange(on_done_, {});
   if (addresses_.empty())
-    return done(fail(failure::connect_failed, fmt::format("{} has no address of the family of the source address {}", host_, source_->text())));
+    return done(
+        fail(failure::connect_failed, fmt::format("{} has no address of the family of the source address {}", host_, source_->text())));
   done(fail(*why_, fmt::format("cannot connect to {} port {}: {}", host_, port_, texts_)));
 }
 

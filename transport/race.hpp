@@ -31,8 +31,8 @@ class connect_race {
   };
   using handler = std::function<void(result<winner>)>;
 
-  /// `host` is for error texts; `source` (if given) is bound to, and addresses of the other family are left out. REQUIRED: addresses not empty.
-  /// `on_done` runs once, never before the constructor has returned; it may destroy the race.
+  /// `host` is for error texts; `source` (if given) is bound to, and addresses of the other family are left out. REQUIRED: addresses not
+  /// empty. `on_done` runs once, never before the constructor has returned; it may destroy the race.
   connect_race(io_reactor& where, std::string host, std::uint16_t port, const std::vector<ip_address>& addresses,
                std::optional<ip_address> source, handler on_done);
 

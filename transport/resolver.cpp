@@ -35,7 +35,8 @@ answer system_lookup(const std::string& host) {
   const int rc = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (rc != 0) {
     const bool passing = rc == EAI_AGAIN || rc == EAI_SYSTEM || rc == EAI_MEMORY;
-    return {fail(failure::dns_failed, fmt::format("{}: {}", host, passing ? "no resolver answered" : "there is no such host name")), passing};
+    return {fail(failure::dns_failed, fmt::format("{}: {}", host, passing ? "no resolver answered" : "there is no such host name")),
+            passing};
   }
   address_list out;
   for (const addrinfo* a = found; a != nullptr && out.size() < limits::addresses_per_name; a = a->ai_next)
@@ -68,9 +69,10 @@ std::string key_of(std::string_view host) {
 
 bool valid_host(std::string_view host) {
   if (ip_address::parse(host)) return true;
-  return !host.empty() && host.size() <= 253 && host.front() != '.' && host.front() != '-' && std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-  });
+  return !host.empty() && host.size() <= 253 && host.front() != '.' && host.front() != '-' &&
+         std::all_of(host.begin(), host.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+         });
 }
 
 struct resolver::state {

@@ -28,8 +28,8 @@ class resolver {
   explicit resolver(lookup_function lookup = {}, clock now = {});
   ~resolver();   ///< asks that wait are dropped; a thread that hangs in the system's resolver is left to end by itself
 
-  /// Addresses of `host` (a name or a literal), in the system's order, at most limits::addresses_per_name. `on_done` is posted to `where`, never
-  /// run before this returns. Fails with dns_failed, limit_exceeded (too many lookups wait), invalid_input (not a host name).
+  /// Addresses of `host` (a name or a literal), in the system's order, at most limits::addresses_per_name. `on_done` is posted to `where`,
+  /// never run before this returns. Fails with dns_failed, limit_exceeded (too many lookups wait), invalid_input (not a host name).
   void resolve(reactor& where, const std::string& host, handler on_done);
 
   /// Lookups really made so far, for tests and metrics.

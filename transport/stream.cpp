@@ -28,8 +28,14 @@ io_step plain_step(ssize_t rc, bool reading) {
 
 }  // namespace
 
-stream::stream(io_reactor& where, std::unique_ptr<descriptor> socket, std::shared_ptr<tls_context> tls, peer_name name, connection_info info)
-    : tracked(where), reactor_(where), socket_(std::move(socket)), context_(std::move(tls)), name_(std::move(name)), info_(std::move(info)) {}
+stream::stream(io_reactor& where, std::unique_ptr<descriptor> socket, std::shared_ptr<tls_context> tls, peer_name name,
+               connection_info info)
+    : tracked(where),
+      reactor_(where),
+      socket_(std::move(socket)),
+      context_(std::move(tls)),
+      name_(std::move(name)),
+      info_(std::move(info)) {}
 
 stream::~stream() {
   for (auto& c : queue_) wipe(c.bytes.data(), c.bytes.size());
@@ -251,7 +257,8 @@ void stream::maybe_closed() {
   drain();
 }
 
-/// Reads on until the peer has ended too: to close a socket with unread bytes sends RST, which destroys what is still on its way to the peer.
+/// Reads on until the peer has ended too: to close a socket with unread bytes sends RST, which destroys what is still on its way to the
+/// peer.
 void stream::drain() {
   char* buffer = reactor_.buffer().data();
   for (std::size_t turn = 0; turn < limits::read_turn_bytes;) {

@@ -49,7 +49,8 @@ class tls_context {
 /// TLS over a connected non-blocking socket. One thread.
 class tls_channel {
  public:
-  /// `session_key` empty: no resumption. The key is made unique per host and port here, for a session vouches for the host it was made with.
+  /// `session_key` empty: no resumption. The key is made unique per host and port here, for a session vouches for the host it was made
+  /// with.
   tls_channel(std::shared_ptr<tls_context> context, int fd, std::string host, std::uint16_t port, std::string session_key);
   ~tls_channel();
   tls_channel(const tls_channel&) = delete;

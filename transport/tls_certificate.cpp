@@ -112,7 +112,9 @@ error certificate_problem(X509_STORE_CTX* verification, std::string_view host) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return {failure::certificate_expired, fmt::format("{} expired {} ago", whose, distance(X509_get0_notAfter(current))), {}};
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return {failure::certificate_expired, fmt::format("{} is not valid before {} from now", whose, distance(X509_get0_notBefore(current))), {}};
+      return {failure::certificate_expired,
+              fmt::format("{} is not valid before {} from now", whose, distance(X509_get0_notBefore(current))),
+              {}};
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
       return certificate_name_problem(host, certificate_names(leaf));

@@ -7,6 +7,8 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 
 namespace mailherd::net::test {
@@ -47,9 +49,8 @@ cert_ptr make(const std::string& name, EVP_PKEY* key, long from, long until, X50
 
 authority::authority(const std::string& name) : key_(EVP_EC_gen("P-256")) {
   certificate_ = make(name, key_.get(), -86400, 365 * 86400, nullptr, nullptr, true, {});
-  char path[] = "/tmp/mailherd-ca-XXXXXX";
-  const int fd = ::mkstemp(path);
-  file_ = path;
+  file_ = (std::filesystem::temp_directory_path() / "mailherd-ca-XXXXXX").string();
+  const int fd = ::mkstemp(file_.data());
   std::FILE* out = ::fdopen(fd, "w");
   PEM_write_X509(out, certificate_.get());
   std::fclose(out);

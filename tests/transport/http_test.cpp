@@ -33,7 +33,8 @@ class http : public net_test {
 
   std::future<outcome> begin(http_request request, std::chrono::milliseconds within = patience) {
     auto promise = std::make_shared<std::promise<outcome>>();
-    net_->http().send(std::move(request), deadline::after(mono_clock::now(), within), [promise](outcome r) { promise->set_value(std::move(r)); });
+    net_->http().send(std::move(request), deadline::after(mono_clock::now(), within),
+                      [promise](outcome r) { promise->set_value(std::move(r)); });
     return promise->get_future();
   }
   outcome send(http_request request, std::chrono::milliseconds within = patience) { return wait(begin(std::move(request), within)); }
@@ -42,7 +43,8 @@ class http : public net_test {
     r.url = url;
     return r;
   }
-  static std::string url(const peer& p, const std::string& path = "/", const std::string& scheme = "http", const std::string& host = "www.acme.test") {
+  static std::string url(const peer& p, const std::string& path = "/", const std::string& scheme = "http",
+                         const std::string& host = "www.acme.test") {
     return scheme + "://" + host + ":" + std::to_string(p.port()) + path;
   }
   static std::string words(const outcome& o) { return o ? "status " + std::to_string(o->status) : describe(o.error()); }
@@ -67,7 +69,8 @@ TEST_F(http, get_and_post_carry_what_was_given) {
   ASSERT_TRUE(got) << words(got);
   EXPECT_EQ(got->status, 200);
   EXPECT_EQ(got->body, "hello");
-  EXPECT_THAT(got->headers, ElementsAre(Pair("content-length", "5"), Pair("x-odd", "Value"), Pair("set-cookie", "a"), Pair("set-cookie", "b")));
+  EXPECT_THAT(got->headers,
+              ElementsAre(Pair("content-length", "5"), Pair("x-odd", "Value"), Pair("set-cookie", "a"), Pair("set-cookie", "b")));
 
   http_request post = get(url(server, "/token"));
   post.method = "POST";
@@ -154,8 +157,8 @@ TEST_F(http, unreachable_servers) {
 }
 
 TEST_F(http, nonsense_is_invalid_input_and_is_not_repeated) {
-  for (const char* bad : {"", "ftp://www.acme.test/?key=hunter2", "file:///etc/passwd?hunter2", "http://", "https://a b/hunter2", "gopher://x/hunter2",
-                          "http://a\r\nb/hunter2"}) {
+  for (const char* bad : {"", "ftp://www.acme.test/?key=hunter2", "file:///etc/passwd?hunter2", "http://", "https://a b/hunter2",
+                          "gopher://x/hunter2", "http://a\r\nb/hunter2"}) {
     const auto r = send(get(bad));
     ASSERT_FALSE(r) << bad;
     EXPECT_EQ(r.error().code, failure::invalid_input) << bad;
@@ -263,7 +266,8 @@ TEST_F(http, large_replies_are_cut_off) {
 TEST_F(http, a_hang_ends_at_the_deadline_and_names_the_phase) {
   const peer server([](client& c) { c.wait_for_end(); });
   EXPECT_EQ(words(send(get(url(server)), 150ms)), "timed_out: the deadline passed during the wait for the answer of www.acme.test");
-  EXPECT_EQ(words(send(get(url(server, "/", "https")), 150ms)), "timed_out: the deadline passed during the TLS handshake with www.acme.test");
+  EXPECT_EQ(words(send(get(url(server, "/", "https")), 150ms)),
+            "timed_out: the deadline passed during the TLS handshake with www.acme.test");
   const black_hole hole;
   EXPECT_EQ(words(send(get("http://www.acme.test:" + std::to_string(hole.port())), 150ms)),
             "timed_out: the deadline passed during the connection to www.acme.test");

@@ -60,9 +60,8 @@ TEST_F(proxied, connect_with_credentials) {
       serve(c, tls);
     });
     expect_through(via(proxy, proxy_kind::http_connect, tls));
-    EXPECT_EQ(wait(head.get_future()),
-              "CONNECT mail.acme.test:993 HTTP/1.1\r\nHost: mail.acme.test:993\r\nProxy-Authorization: Basic " + base64_encode("user:pa ss") +
-                  "\r\n\r\n");
+    EXPECT_EQ(wait(head.get_future()), "CONNECT mail.acme.test:993 HTTP/1.1\r\nHost: mail.acme.test:993\r\nProxy-Authorization: Basic " +
+                                           base64_encode("user:pa ss") + "\r\n\r\n");
   }
 }
 
