@@ -41,7 +41,6 @@ class dial_state final : public tracked, public std::enable_shared_from_this<dia
   }
 
   void begin(deadline until) {
-    until_ = until;
     timer_ = reactor_.at(until.at, [this] { timed_out(); });
     reactor_.post([weak = weak_from_this()] {
       if (const auto self = weak.lock(); self && self->on_done_) self->start();
@@ -137,8 +136,8 @@ class dial_state final : public tracked, public std::enable_shared_from_this<dia
   void secure() {
     if (!to_.implicit_tls) return finish(as_connection(std::exchange(stream_, {})));
     phase_ = fmt::format("the TLS handshake with {}", to_.host);
-    // The attempt's own timer is the deadline; the stream's is set a little behind it, so that there is one wording.
-    stream_->start_tls(deadline{until_.at + seconds(1)}, [weak = weak_from_this()](result<void> secured) {
+    // The attempt's own timer is the deadline.
+    stream_->start_tls(deadline{mono_time::max()}, [weak = weak_from_this()](result<void> secured) {
       const auto self = weak.lock();
       if (!self || !self->on_done_) return;
       if (!secured) return self->finish(fail(std::move(secured.error())));
@@ -184,7 +183,6 @@ class dial_state final : public tracked, public std::enable_shared_from_this<dia
   target to_;
   dialer::connect_handler on_done_;   ///< empty once the attempt is over
   dialer::progress_handler on_progress_;
-  deadline until_{};
   mono_time began_{};
   connection_info info_;
   std::string phase_ = "the start";

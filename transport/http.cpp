@@ -115,7 +115,7 @@ class http_engine final : public std::enable_shared_from_this<http_engine> {
     const ip_address first = found->front();
     std::erase_if(*found, [&](const ip_address& a) { return !environment_.policy.allows(job->host(), a.text()); });
     if (found->empty()) return over(job, fail(refused_target(job->host(), first)));
-    auto easy = job->prepare(*found, {environment_.policy, trust_, environment_.source, job->until().left(reactor_.now())});
+    auto easy = job->prepare(*found, {environment_.policy, trust_, environment_.source});
     if (!easy) return over(job, fail(std::move(easy.error())));
     if (curl_multi_add_handle(multi_, *easy) != CURLM_OK) return over(job, fail(failure::internal, "libcurl does not take the request"));
   }

@@ -116,7 +116,6 @@ result<CURL*> http_job::prepare(const std::vector<ip_address>& addresses, const 
   set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   set(CURLOPT_NETRC, static_cast<long>(CURL_NETRC_IGNORED));
   set(CURLOPT_USERAGENT, "Mailherd");
-  set(CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(1, std::chrono::ceil<milliseconds>(around.left).count())));
   set(CURLOPT_HAPPY_EYEBALLS_TIMEOUT_MS, static_cast<long>(limits::next_address_delay.count()));
   if (around.source) set(CURLOPT_INTERFACE, ("host!" + around.source->text()).c_str());
 
@@ -131,6 +130,7 @@ result<CURL*> http_job::prepare(const std::vector<ip_address>& addresses, const 
   // The authorities come from the shared store by on_context: a bundle parsed per connection costs 887 KB and 25 ms.
   set(CURLOPT_CAINFO, static_cast<char*>(nullptr));
   set(CURLOPT_CAPATH, static_cast<char*>(nullptr));
+  set(CURLOPT_CA_CACHE_TIMEOUT, 0L);
   set(CURLOPT_SSL_CTX_FUNCTION, &http_job::on_context);
   set(CURLOPT_SSL_CTX_DATA, this);
 

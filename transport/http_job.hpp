@@ -38,7 +38,6 @@ class http_job {
     const target_policy& policy;
     X509_STORE* trust;
     std::optional<ip_address> source;
-    duration left;
   };
   /// Makes the curl handle for the URL at hand. REQUIRED: accepted; addresses are those of host(), judged and not empty.
   result<CURL*> prepare(const std::vector<ip_address>& addresses, const surroundings& around);

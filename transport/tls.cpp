@@ -76,6 +76,14 @@ struct tls_context::state {
     }
   }
 
+  void forget(const std::string& key) {
+    const std::lock_guard lock(mutex);
+    const auto found = by_key.find(key);
+    if (found == by_key.end()) return;
+    newest_first.erase(found->second);
+    by_key.erase(found);
+  }
+
   SSL_SESSION* take(const std::string& key) {
     const std::lock_guard lock(mutex);
     const auto found = by_key.find(key);
@@ -232,6 +240,8 @@ io_step tls_channel::handshake() {
     if (!problem_) problem_ = handshake_error(0, true);
     out.what = io_step::kind::failed;
   }
+  // A server that cannot bear the session it gave out gets a full handshake next time.
+  if (out.what == io_step::kind::failed && !key_.empty()) context_->state_->forget(key_);
   return out;
 }
 

@@ -144,6 +144,29 @@ TEST_P(resumption, the_newest_session_of_a_key_is_used_and_only_for_its_host) {
   EXPECT_FALSE(resumed(""));
 }
 
+TEST_F(tls, a_session_that_the_server_cannot_bear_is_forgotten) {
+  const auto ctx = test_authority().server();
+  SSL_CTX_set_max_proto_version(ctx.get(), TLS1_2_VERSION);
+  std::atomic<int> count{0};
+  const peer server([&](client& c) {
+    if (++count == 2) {
+      c.read_some();   // hangs up on the ClientHello that offers the session
+      return;
+    }
+    if (!c.start_tls(ctx.get())) return;
+    c.write("* OK hello\r\n");
+    c.wait_for_end();
+  });
+  target to = to_port(server.port());
+  to.session_key = "box";
+  for (const bool works : {true, false, true}) {
+    const auto d = dial(to);
+    EXPECT_EQ(d->outcome.has_value(), works);
+    EXPECT_FALSE(d->info.tls_resumed);
+    if (works) drop(d);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(versions, resumption, ::testing::Values(TLS1_2_VERSION, TLS1_3_VERSION));
 
 }  // namespace
