@@ -1,0 +1,50 @@
+// api/handlers: one function per route. Called on the HTTP thread; each ends in exactly one answer.
+//
+// Owns:   names only; the definitions are in handlers_*.cpp by subject.
+// Used by: the routing table.
+#pragma once
+
+#include "api/routes.hpp"
+
+namespace mailherd::api::handle {
+
+// handlers_node.cpp
+void healthz(service&, const call&);
+void readyz(service&, const call&);
+void openapi(service&, const call&);
+void cluster(service&, const call&);
+void drain(service&, const call&);
+
+// handlers_tenants.cpp
+void create_tenant(service&, const call&);
+void list_tenants(service&, const call&);
+void get_tenant(service&, const call&);
+void edit_tenant(service&, const call&);
+void delete_tenant(service&, const call&);
+void create_key(service&, const call&);
+void list_keys(service&, const call&);
+void delete_key(service&, const call&);
+void create_app(service&, const call&);
+void list_apps(service&, const call&);
+void get_app(service&, const call&);
+void edit_app(service&, const call&);
+void delete_app(service&, const call&);
+
+// handlers_channels.cpp
+void create_channel(service&, const call&);
+void list_channels(service&, const call&);
+void get_channel(service&, const call&);
+void edit_channel(service&, const call&);
+void delete_channel(service&, const call&);
+void put_auth(service&, const call&);
+void test_channel(service&, const call&);
+void test_connection(service&, const call&);
+void list_events(service&, const call&);
+
+// handlers_messages.cpp
+void feed(service&, const call&);
+void get_message(service&, const call&);
+void get_raw(service&, const call&);
+void get_attachment(service&, const call&);
+
+}  // namespace mailherd::api::handle

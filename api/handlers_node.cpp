@@ -1,0 +1,57 @@
+// api/handlers_node: health, the API's own description, the cluster.
+#include <atomic>
+
+#include "api/handlers.hpp"
+#include "api/model_json.hpp"
+#include "api/openapi.hpp"
+#include "api/service.hpp"
+
+namespace mailherd::api::handle {
+
+void healthz(service& s, const call& c) { s.finish(c, json_answer(200, R"({"status":"ok"})")); }
+
+void readyz(service& s, const call& c) {
+  if (!s.control.serving()) return s.finish(c, unavailable("This node is starting, draining or without its lease.", 2));
+  s.in_store(c, [&s](store::session& db) -> response {
+    if (auto up = db.admin.ping(); !up) {
+      const auto schema = up.error().code == failure::store_unavailable;
+      return unavailable(schema ? "The database cannot be reached." : "The database's migrations are not current.", 2);
+    }
+    if (!s.control.serving()) return unavailable("This node is starting, draining or without its lease.", 2);
+    return json_answer(200, R"({"status":"ready"})");
+  });
+}
+
+void openapi(service& s, const call& c) {
+  response r;
+  r.headers = {{"Content-Type", "application/yaml"}, {"Cache-Control", "no-cache"}, {"X-Content-Type-Options", "nosniff"}};
+  r.body = std::string(openapi_document());
+  s.finish(c, std::move(r));
+}
+
+void cluster(service& s, const call& c) {
+  s.in_store(c, [&s](store::session& db) -> response {
+    auto nodes = db.admin.list_nodes();
+    if (!nodes) return s.failed(nodes.error());
+    out_json j;
+    j["nodes"] = out_json::array();
+    for (const auto& n : *nodes) j["nodes"].push_back(to_json(n));
+    return json_answer(200, dump(j));
+  });
+}
+
+void drain(service& s, const call& c) {
+  const auto& node = c->args[0];
+  auto done = s.control.drain(node);
+  if (done) return s.finish(c, json_answer(202, dump({{"node", node}, {"state", "draining"}})));
+  if (done.error().code != failure::not_found) return s.finish(c, s.failed(done.error()));
+  s.in_store(c, [&s, node](store::session& db) -> response {
+    auto nodes = db.admin.list_nodes();
+    if (!nodes) return s.failed(nodes.error());
+    for (const auto& n : *nodes)
+      if (n.name == node) return problem(409, "another-node", "Another node", "Send this request to that node itself: a node drains only itself.");
+    return not_found("There is no node of this name.");
+  });
+}
+
+}  // namespace mailherd::api::handle

@@ -1,0 +1,244 @@
+#include "api/model_json.hpp"
+
+#include <fmt/format.h>
+
+#include "api/rules.hpp"
+#include "core/advice.hpp"
+#include "core/limits.hpp"
+
+namespace mailherd::api {
+
+namespace {
+
+out_json time_or_null(const std::optional<wall_time>& t) { return t ? out_json(rules::format_time(*t)) : out_json(nullptr); }
+out_json text_or_null(const std::string& s) { return s.empty() ? out_json(nullptr) : out_json(s); }
+
+std::string hex(const sha256_digest& digest) {
+  std::string s;
+  for (const auto byte : digest) s += fmt::format("{:02x}", byte);
+  return s;
+}
+
+out_json addresses(const std::vector<mail_address>& all) {
+  auto list = out_json::array();
+  for (const auto& a : all) list.push_back({{"name", a.name}, {"address", a.address}});
+  return list;
+}
+
+out_json incoming(const incoming_settings& in) {
+  out_json j{{"protocol", to_string(in.protocol)}, {"host", in.host}, {"port", in.port}, {"tls", to_string(in.tls)}};
+  j["folder"] = in.protocol == protocol_kind::imap ? out_json(in.folder) : out_json(nullptr);
+  j["proxy"] = nullptr;
+  if (in.proxy)
+    j["proxy"] = {{"kind", to_string(in.proxy->kind)}, {"host", in.proxy->host}, {"port", in.proxy->port}, {"username", text_or_null(in.proxy->username)}};
+  return j;
+}
+
+out_json start_from(const start_point& start) {
+  switch (start.from) {
+    case start_point::kind::now: return "now";
+    case start_point::kind::all: return "all";
+    case start_point::kind::at: return rules::format_time(start.at);
+  }
+  return "now";
+}
+
+out_json auth(const channel_record& c) {
+  out_json j{{"type", to_string(c.auth)}, {"account", text_or_null(c.account)}};
+  if (c.auth == auth_type::oauth2) {
+    j["app"] = c.app ? out_json(to_string(c.app)) : out_json(nullptr);
+    j["grant"] = to_string(c.grant);
+    j["mailbox"] = text_or_null(c.mailbox);
+  }
+  j["generation"] = c.generation;
+  j["observed_generation"] = c.observed_generation;
+  j["switch"] = {{"state", to_string(c.switching)}, {"error", text_or_null(c.switch_error)}};
+  j["token_expires_at"] = time_or_null(c.token_expires_at);
+  return j;
+}
+
+std::string words_for(failure f) {
+  const auto e = explain(f);
+  return fmt::format("{} {}", e.cause, e.next_step);
+}
+
+}  // namespace
+
+std::string dump(const out_json& j) { return j.dump(-1, ' ', false, out_json::error_handler_t::replace); }
+
+out_json advice_of(const channel_record& c) {
+  switch (c.state) {
+    case channel_state::consent_pending: return "Press Connect and sign in with the account that owns the mailbox.";
+    case channel_state::disabled: return nullptr;
+    case channel_state::connecting:
+    case channel_state::backfilling:
+    case channel_state::active:
+    case channel_state::throttled:
+    case channel_state::backoff:
+    case channel_state::needs_reauth:
+    case channel_state::needs_admin:
+    case channel_state::app_blocked: break;
+  }
+  if (const auto reason = failure_from(c.state_reason); reason && c.state != channel_state::active) return words_for(*reason);
+  if (c.switching == switch_state::failed) {
+    // The serving credential is well; what needs a person is the one that did not take over.
+    const auto why = failure_from(c.switch_error.substr(0, c.switch_error.find(':')));
+    return "The new credentials did not take over; the earlier ones keep serving. " + (why ? words_for(*why) : "Correct them and switch again.");
+  }
+  return nullptr;
+}
+
+out_json to_json(const tenant_record& t) {
+  return {{"id", to_string(t.id)},
+          {"name", t.name},
+          {"limits", {{"max_channels", t.limits.max_channels}, {"max_message_bytes", t.limits.max_message_bytes}}},
+          {"created_at", rules::format_time(t.created_at)}};
+}
+
+out_json to_json(const store::api_key_record& k) {
+  return {{"id", to_string(k.id)}, {"name", k.name}, {"created_at", rules::format_time(k.created_at)}, {"last_used_at", time_or_null(k.last_used_at)}};
+}
+
+out_json to_json(const oauth_app& a) {
+  return {{"id", to_string(a.id)},
+          {"tenant", to_string(a.tenant)},
+          {"name", a.name},
+          {"provider", to_string(a.provider)},
+          {"client_id", a.client_id},
+          {"credential", a.certificate.empty() ? "client_secret" : "certificate"},
+          {"certificate", text_or_null(a.certificate)},
+          {"authority", text_or_null(a.authority)},
+          {"authorize_url", text_or_null(a.authorize_url)},
+          {"token_url", text_or_null(a.token_url)},
+          {"device_url", text_or_null(a.device_url)},
+          {"scopes", a.scopes},
+          {"created_at", rules::format_time(a.created_at)}};
+}
+
+out_json to_json(const channel_record& c) {
+  out_json j{{"id", to_string(c.id)},
+             {"tenant", to_string(c.tenant)},
+             {"name", c.spec.name},
+             {"address", c.spec.address},
+             {"enabled", c.spec.enabled},
+             {"incoming", incoming(c.spec.incoming)},
+             {"auth", auth(c)},
+             {"start_from", start_from(c.spec.start)},
+             {"after_fetch", to_string(c.spec.after)},
+             {"state", to_string(c.state)},
+             {"state_reason", text_or_null(c.state_reason)},
+             {"state_detail", text_or_null(c.state_detail)},
+             {"state_since", rules::format_time(c.state_since)},
+             {"advice", advice_of(c)},
+             {"node", text_or_null(c.node)},
+             {"lease_epoch", c.lease_epoch},
+             {"last_success_at", time_or_null(c.last_success_at)},
+             {"messages_stored", c.messages_stored},
+             {"next_attempt_at", time_or_null(c.next_attempt_at)},
+             {"throttled_until", time_or_null(c.throttled_until)}};
+  j["backfill"] = nullptr;
+  if (c.backfill_total) j["backfill"] = {{"done", c.backfill_done.value_or(0)}, {"total", *c.backfill_total}};
+  j["revision"] = c.revision;
+  j["created_at"] = rules::format_time(c.created_at);
+  return j;
+}
+
+out_json to_json(const store::channel_event& e) {
+  return {{"id", to_string(e.id)},          {"at", rules::format_time(e.at)},      {"kind", e.kind},          {"state", text_or_null(e.state)},
+          {"reason", text_or_null(e.reason)}, {"detail", text_or_null(e.detail)}, {"actor", text_or_null(e.actor)}};
+}
+
+out_json to_json(const store::stored_message& m) {
+  out_json j{{"id", to_string(m.id)},
+             {"channel", to_string(m.channel)},
+             {"sequence", m.sequence},
+             {"received_at", rules::format_time(m.received_at)},
+             {"internal_date", rules::format_time(m.internal_date)},
+             {"size", m.size},
+             {"sha256", m.has_body ? out_json(hex(m.digest)) : out_json(nullptr)},
+             {"from", addresses(m.envelope.from)},
+             {"to", addresses(m.envelope.to)},
+             {"cc", addresses(m.envelope.cc)},
+             {"subject", m.envelope.subject},
+             {"date", time_or_null(m.envelope.date)},
+             {"message_id", text_or_null(m.envelope.message_id)},
+             {"in_reply_to", m.envelope.in_reply_to},
+             {"references", m.envelope.references}};
+  if (m.source.protocol == protocol_kind::imap)
+    j["source"] = {{"protocol", "imap"}, {"folder", m.source.folder}, {"uid_validity", m.source.uid_validity.value}, {"uid", m.source.uid.value}};
+  else
+    j["source"] = {{"protocol", "pop3"}, {"uidl", m.source.uidl}};
+  j["has_body"] = m.has_body;
+  j["problem"] = text_or_null(m.problem);
+  return j;
+}
+
+out_json to_json(const store::node_record& n) {
+  return {{"name", n.name}, {"state", n.state}, {"channels", n.channels}, {"lease_age_seconds", n.lease_age_seconds}, {"version", n.version}};
+}
+
+out_json to_json(const actors::test_report& r) {
+  out_json j{{"ok", r.ok}};
+  j["messages"] = r.messages ? out_json(*r.messages) : out_json(nullptr);
+  j["unseen"] = r.unseen ? out_json(*r.unseen) : out_json(nullptr);
+  j["account"] = text_or_null(r.account);
+  j["steps"] = out_json::array();
+  for (const auto& s : r.steps) {
+    j["steps"].push_back({{"step", s.step},
+                          {"ok", s.ok},
+                          {"ms", s.took.count()},
+                          {"detail", s.detail},
+                          {"advice", text_or_null(s.advice)},
+                          {"reason", s.reason ? out_json(to_string(*s.reason)) : out_json(nullptr)}});
+  }
+  return j;
+}
+
+namespace {
+
+// RFC 5322, 2.2: fields in order, unfolded (a line that begins with a blank continues the one before). As sent: encoded words stay.
+out_json header_fields(std::string_view header) {
+  auto all = out_json::array();
+  std::string name, value;
+  const auto flush = [&] {
+    if (!name.empty()) all.push_back({{"name", name}, {"value", value}});
+    name.clear();
+    value.clear();
+  };
+  while (!header.empty()) {
+    auto line = header.substr(0, header.find('\n'));
+    header.remove_prefix(std::min(header.size(), line.size() + 1));
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    if (line.empty()) break;
+    if (line.front() == ' ' || line.front() == '\t') {
+      value.append(line);
+      continue;
+    }
+    flush();
+    const auto colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    name = line.substr(0, colon);
+    while (!name.empty() && name.back() == ' ') name.pop_back();
+    line.remove_prefix(colon + 1);
+    while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
+    value = line;
+  }
+  flush();
+  return all;
+}
+
+}  // namespace
+
+void add_content(out_json& message, std::string_view raw, const mime::content& content) {
+  message["headers"] = header_fields(raw.substr(0, std::min(mime::header_end(raw), limits::header_parse_bytes)));
+  message["text"] = content.text.empty() ? out_json(nullptr) : out_json(content.text);
+  message["html"] = content.html.empty() ? out_json(nullptr) : out_json(content.html);
+  message["attachments"] = out_json::array();
+  for (const auto& a : content.attachments) {
+    message["attachments"].push_back({{"index", a.index}, {"name", text_or_null(a.name)}, {"type", a.type}, {"size", a.size},
+                                      {"content_id", text_or_null(a.content_id)}, {"inline", a.is_inline}});
+  }
+  message["notes"] = content.notes;
+}
+
+}  // namespace mailherd::api
