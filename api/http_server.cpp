@@ -197,8 +197,6 @@ class connection : public std::enable_shared_from_this<connection> {
   void read_body() {
     http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](error_code failed, std::size_t) {
       if (failed == http::error::body_limit) return self->too_large();
-      if (failed == beast::error::timeout)
-        return self->answer_and_close(problem(408, "too-slow", "Request timeout", "The request's body did not arrive in time."));
       if (failed && failed.category() == make_error_code(http::error::bad_method).category() && failed != http::error::partial_message)
         return self->malformed(failed);
       if (failed) return self->close();

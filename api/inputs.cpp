@@ -39,7 +39,7 @@ std::optional<proxy_settings> read_proxy(const json& body, const std::string& pa
   if (!in.is_null("username"))
     if (auto v = in.text("username", rules::user_name)) proxy.username = *v;
   if (auto v = in.hidden("password", rules::password)) proxy.password = *v;
-  if (!proxy.password.empty() && proxy.username.empty() && in.has("password")) in.wrong("password", "needs a username");
+  if (!proxy.password.empty() && proxy.username.empty() && in.has("password") && !in.has("username")) in.wrong("password", "needs a username");
   in.finish();
   return proxy;
 }
@@ -213,7 +213,8 @@ oauth_app read_app(const json& body, const oauth_app* present, const input_rules
     in.required("name");
     in.required("provider", "is required: one of " + names_of<provider_kind>());
     in.required("client_id");
-    if (auto v = in.name_of<provider_kind>("provider")) app.provider = *v;
+    const auto provider = in.name_of<provider_kind>("provider");
+    app.provider = provider.value_or(provider_kind::microsoft);   // without one, what only custom needs is not asked for
   }
   if (auto v = in.text("name", rules::display_name)) app.name = *v;
   if (auto v = in.text("client_id", rules::short_text)) app.client_id = *v;
