@@ -26,11 +26,11 @@ struct mail_user {
 };
 
 struct dovecot_options {
-  std::filesystem::path root;          ///< empty, or not reachable for the mail user: an own temporary directory
-  std::vector<mail_user> users;
-  std::filesystem::path key_dir;       ///< JWT keys as identity_provider writes them; empty: no local validation
-  std::string introspection_url;       ///< for opaque tokens; empty: none
-  std::string capability;              ///< imap_capability; empty: Dovecot's own. See exchange_capability
+  std::filesystem::path root = {};          ///< empty, or not reachable for the mail user: an own temporary directory
+  std::vector<mail_user> users = {};
+  std::filesystem::path key_dir = {};       ///< JWT keys as identity_provider writes them; empty: no local validation
+  std::string introspection_url = {};       ///< for opaque tokens; empty: none. A fault on "/_introspect" at the identity provider breaks it
+  std::string capability = {};              ///< imap_capability; empty: Dovecot's own. See exchange_capability
   bool hibernate = false;              ///< idle sessions leave their process after `hibernate_after`
   std::chrono::seconds hibernate_after{10};
   bool auth_penalty = false;           ///< on: failed logins delay every login from the address (4, 8, 15 s)
@@ -38,10 +38,10 @@ struct dovecot_options {
   unsigned max_userip_connections = 100;       ///< per user and address; 1 makes break-before-make necessary
   unsigned max_sessions = 200;         ///< IMAP and POP3 processes, each; above 500 login processes are shared (service_count = 0)
   bool plaintext_login = true;         ///< false: LOGINDISABLED before STARTTLS
-  certificate tls;                     ///< empty: an own CA and certificate for test_ca::default_names()
+  certificate tls = {};                     ///< empty: an own CA and certificate for test_ca::default_names()
   bool fsync = false;                  ///< mail_fsync
   bool auth_cache = false;             ///< keeps accepting tokens after they expired
-  std::string extra;                   ///< further lines of configuration, last
+  std::string extra = {};                   ///< further lines of configuration, last
 };
 
 /// What Exchange Online advertises.
@@ -81,7 +81,6 @@ class dovecot_server {
   void add_user(const mail_user& user);                   ///< at once, no restart
   void set_password(std::string_view address, std::string_view password);
   void remove_user(std::string_view address);             ///< passwords no longer work; the mail stays
-  void set_introspection(bool reachable);
   /// Ends the user's sessions (doveadm kick). Returns how many processes were told.
   unsigned kick(std::string_view address);
 

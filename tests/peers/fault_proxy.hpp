@@ -22,14 +22,14 @@ struct direction_faults {
   std::chrono::milliseconds jitter{0};         ///< plus a pseudo-random part of this (seeded: the same in every run)
   std::size_t chunk = 0;                       ///< > 0: forwarded in pieces of at most so many bytes, each a segment
   std::size_t bytes_per_second = 0;            ///< > 0: throttled
-  std::optional<std::uint64_t> cut_after;      ///< so many bytes pass, then `cut`
+  std::optional<std::uint64_t> cut_after = {};      ///< so many bytes pass, then `cut`
   cut_kind cut = cut_kind::rst;                ///< fin and rst end both sides of the connection; stall forwards nothing more
-  std::optional<std::uint64_t> flip_at;        ///< the byte at this position has its lowest bit flipped
+  std::optional<std::uint64_t> flip_at = {};        ///< the byte at this position has its lowest bit flipped
 };
 
 struct proxy_faults {
-  direction_faults to_server;
-  direction_faults to_client;
+  direction_faults to_server = {};
+  direction_faults to_client = {};
   bool hang_at_accept = false;  ///< new connections are not accepted (they complete in the kernel's queue and stay silent)
   bool refuse = false;          ///< new connections are refused: the port is closed meanwhile
   bool black_hole = false;      ///< nothing is forwarded in either direction, connections stay open

@@ -48,6 +48,9 @@ bool port_open(std::uint16_t port);
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);
 
+/// True if any user may enter this directory (made if missing): servers started by root run their workers as somebody else.
+bool reachable_for_all(const std::filesystem::path& directory);
+
 /// The last `bytes` of a log, for error texts; empty if there is none.
 std::string tail(const std::filesystem::path& path, std::size_t bytes = 2000);
 

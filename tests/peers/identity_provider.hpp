@@ -23,23 +23,23 @@ namespace mailherd::peers {
 struct idp_client {
   std::string id = "mailherd";
   std::string secret = "mailherd-secret";   ///< empty with a public_key or for a public client
-  std::vector<std::string> redirect_uris;   ///< empty: http://127.0.0.1/oauth2/callback
+  std::vector<std::string> redirect_uris = {};   ///< empty: http://127.0.0.1/oauth2/callback
   std::string auth_method = "client_secret_post";  ///< client_secret_basic, client_secret_post, private_key_jwt, none
-  std::string public_key;                   ///< PEM of the key (or certificate) for private_key_jwt
+  std::string public_key = {};                   ///< PEM of the key (or certificate) for private_key_jwt
   /// client_credentials: the token opens every mailbox of this domain ("acme.test"), as an application permission does. Empty: none.
-  std::string app_domain;
+  std::string app_domain = {};
 };
 
 struct idp_options {
-  std::filesystem::path root;               ///< empty: an own temporary directory
+  std::filesystem::path root = {};               ///< empty, or not reachable for other users: an own temporary directory
   std::vector<idp_client> clients = {idp_client{}};
   std::chrono::seconds access_token_ttl{3600};
   std::chrono::seconds refresh_token_ttl{14 * 24 * 3600};
   bool rotate_refresh_tokens = true;
   bool opaque_access_tokens = false;        ///< true: Dovecot must ask introspection_url()
-  std::optional<certificate> tls;           ///< https when given
+  std::optional<certificate> tls = {};           ///< https when given
   std::uint16_t port = 0;                   ///< 0: ephemeral
-  std::filesystem::path source_dir;         ///< empty: MAILHERD_SOURCE_DIR, else the directory this was built from; tools/idp is below it
+  std::filesystem::path source_dir = {};         ///< empty: $MAILHERD_SOURCE_DIR, else the directory this was built from
 };
 
 /// What a token endpoint gave.
@@ -56,8 +56,8 @@ struct token_answer {
 struct idp_fault {
   std::string match = "/token";   ///< part of "<path> <grant_type> <client> <account>"; tenant paths end in /token too
   int status = 0;                 ///< 0: no answer of its own: only the delay
-  std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body = {};
+  std::vector<std::pair<std::string, std::string>> headers = {};
   std::chrono::milliseconds delay{0};
   int times = 1;                  ///< -1: until clear_faults()
   /// The provider handles the request and rotates the token, then its answer is lost: the fault's is sent (status 0: the connection is cut).
@@ -85,9 +85,9 @@ class identity_provider {
 
   [[nodiscard]] std::string issuer() const;
   [[nodiscard]] std::string authorize_url() const;
-  [[nodiscard]] std::string token_url() const;
+  [[nodiscard]] std::string token_url() const;   ///< the path ends in /token
   [[nodiscard]] std::string device_url() const;
-  [[nodiscard]] std::string introspection_url() const;   ///< with its own credentials in it; for Dovecot
+  [[nodiscard]] std::string introspection_url() const;   ///< needs no credentials; for Dovecot
   [[nodiscard]] std::filesystem::path key_dir() const;    ///< <key_dir>/default/RS256/<kid>, for dovecot_options
   [[nodiscard]] std::uint16_t port() const noexcept;
   [[nodiscard]] std::filesystem::path log_file() const;

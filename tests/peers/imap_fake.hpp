@@ -50,14 +50,14 @@ enum class verdict {
 };
 
 struct imap_fake_options {
-  script_options socket;
+  script_options socket = {};
   std::string greeting = "* OK [CAPABILITY {}] ready";  ///< {} is replaced by the capabilities
   std::string capabilities =
       "IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER IDLE UIDPLUS MOVE CONDSTORE ENABLE ID UNSELECT NAMESPACE STARTTLS";
   /// account → password; empty: any LOGIN and any token is taken.
-  std::map<std::string, std::string> passwords;
+  std::map<std::string, std::string> passwords = {};
   /// Access tokens taken per account ("" : for all); empty: any.
-  std::map<std::string, std::set<std::string>> tokens;
+  std::map<std::string, std::set<std::string>> tokens = {};
   unsigned max_connections_per_user = 0;      ///< 0: any number; past it NO [LIMIT]
   bool refuse_with_bye = false;               ///< past the limit the connection gets BYE instead of NO
   bool idle_silent = false;                   ///< IDLE never tells anything

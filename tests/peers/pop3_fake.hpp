@@ -27,11 +27,11 @@ struct pop3_command {
 };
 
 struct pop3_fake_options {
-  script_options socket;
+  script_options socket = {};
   std::string greeting = "+OK ready";
   std::vector<std::string> capabilities = {"TOP", "UIDL", "USER", "SASL PLAIN LOGIN XOAUTH2 OAUTHBEARER", "RESP-CODES", "PIPELINING", "STLS"};
-  std::map<std::string, std::string> passwords;        ///< empty: any
-  std::map<std::string, std::set<std::string>> tokens; ///< empty: any
+  std::map<std::string, std::string> passwords = {};        ///< empty: any
+  std::map<std::string, std::set<std::string>> tokens = {}; ///< empty: any
   bool has_capa = true;
   bool has_uidl = true;                                ///< false: UIDL gets -ERR
   bool two_step_oauth = false;                         ///< XOAUTH2 only after a "+ " (Microsoft)

@@ -20,11 +20,11 @@
 namespace mailherd::peers {
 
 struct process_options {
-  std::vector<std::string> argv;                            ///< argv[0] is looked up in PATH, /usr/sbin and /sbin
-  std::vector<std::pair<std::string, std::string>> env;     ///< added to the owner's environment
-  std::filesystem::path cwd;                                ///< empty: the owner's
-  std::filesystem::path log_file;                           ///< stdout and stderr, appended; empty: /dev/null
-  std::string user;                                         ///< run as this user; only root may, empty: the owner's
+  std::vector<std::string> argv = {};                       ///< argv[0] is looked up in PATH, /usr/sbin and /sbin
+  std::vector<std::pair<std::string, std::string>> env = {};  ///< added to the owner's environment
+  std::filesystem::path cwd = {};                           ///< empty: the owner's
+  std::filesystem::path log_file = {};                        ///< stdout and stderr, appended; empty: /dev/null
+  std::string user = {};                                    ///< run as this user; only root may, empty: the owner's
   int death_signal = SIGKILL;                               ///< sent by the kernel when the owner dies; SIGTERM where children must be told
 };
 

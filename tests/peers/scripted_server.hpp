@@ -41,7 +41,7 @@ class connection {
   /// The next line; the test fails (see scripted_server::problems) and the script ends unless it begins with `prefix`, case ignored.
   std::string expect(std::string_view prefix);
   std::string read_exact(std::size_t size);
-  /// True if a line can be read within `timeout` without consuming it; false if the client stays silent.
+  /// True if a line can be read within `timeout` without consuming it; false if the client stays silent, or as soon as wake_all() is called.
   bool line_waits(std::chrono::milliseconds timeout);
   /// Reads and drops everything until the client closes.
   void drain();
@@ -62,13 +62,15 @@ class connection {
   [[nodiscard]] bool stopping() const noexcept;
 
   explicit connection(connection_state& state) : state_(state) {}
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
 
  private:
   connection_state& state_;
 };
 
 struct script_options {
-  std::optional<certificate> tls;              ///< for implicit TLS and start_tls()
+  std::optional<certificate> tls = {};              ///< for implicit TLS and start_tls()
   bool implicit_tls = false;
   std::chrono::milliseconds patience = std::chrono::seconds(20);  ///< one read or write; past it the script is unwound and reported
   bool accept = true;                          ///< false: connections stay in the kernel's queue, the server never answers
@@ -91,6 +93,8 @@ class scripted_server {
   bool wait_connections(std::size_t count, std::chrono::milliseconds timeout = std::chrono::seconds(10)) const;
   /// Lets every hang(), present and future, go on.
   void release();
+  /// Makes every line_waits() return: the server's own state has changed and there may be something to tell.
+  void wake_all();
   /// Ends all connections that are open now with a reset; new ones are accepted.
   void drop_all();
   /// Everything of one connection, in order: "C: line", "S: line"; a long line is shortened, binary bytes are escaped.

@@ -20,7 +20,7 @@ struct client_options {
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;
   client_tls tls = client_tls::implicit;
-  std::filesystem::path ca_file;          ///< empty: the certificate is not checked
+  std::filesystem::path ca_file = {};          ///< empty: the certificate is not checked
   std::string server_name = "localhost";  ///< SNI, and the name checked
   std::chrono::milliseconds timeout = std::chrono::seconds(20);
 };
