@@ -1,0 +1,44 @@
+// actors/environment: what every actor is given: the world outside the actor system, as interfaces.
+//
+// Owns:   nothing; it only names. All of it outlives the actor system.
+// Never:  changes after the herd has started.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/budget.hpp"
+#include "actors/telemetry.hpp"
+#include "core/limits.hpp"
+#include "storage/store.hpp"
+#include "transport/net.hpp"
+
+namespace mailherd::actors {
+
+struct herd_options {
+  std::string node_name;
+  std::string version;
+  seconds lease_ttl = limits::lease_ttl;
+  seconds poll_interval = limits::poll_interval;   ///< POP3, and IMAP without IDLE
+  bool allow_plaintext = false;                    ///< the operator allows tls "none"
+  std::size_t max_channels = 100'000;              ///< this node claims no more
+  unsigned logins_per_host = 32;                   ///< attempts to one mail host at once
+  unsigned logins_per_node = 128;                  ///< attempts at once
+};
+
+struct environment {
+  herd_options options;
+  std::vector<net::reactor*> reactors;   ///< at least one
+  net::dialer* dialer = nullptr;
+  net::http_client* http = nullptr;
+  store::executor* store = nullptr;
+  telemetry* report = nullptr;
+  std::shared_ptr<fetch_budget> budget;
+  std::function<wall_time()> wall_now;
+  std::function<std::uint64_t()> random;   ///< uniform over 64 bits; any thread
+};
+
+}  // namespace mailherd::actors
