@@ -1,3 +1,4 @@
+// api/background: one thread over a bounded queue; see the header.
 #include "api/background.hpp"
 
 #include <utility>
@@ -19,7 +20,7 @@ bool background::submit(std::function<void()> work) {
 }
 
 void background::stop() {
-  std::deque<std::function<void()>> left;   // destroyed outside the lock: it may answer requests
+  std::deque<std::function<void()>> left;  // destroyed outside the lock: it may answer requests
   {
     const std::lock_guard lock(guard_);
     ending_ = true;

@@ -17,7 +17,7 @@ namespace mailherd::api {
 class background {
  public:
   explicit background(std::size_t most);
-  ~background();   ///< as stop
+  ~background();  ///< as stop
   background(const background&) = delete;
   background& operator=(const background&) = delete;
 

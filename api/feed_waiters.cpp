@@ -1,3 +1,4 @@
+// api/feed_waiters: counting of wakes, so that none is lost between a look and a wait; see the header.
 #include "api/feed_waiters.hpp"
 
 #include <utility>

@@ -31,7 +31,7 @@ class feed_waiters {
   [[nodiscard]] bool stopping() const { return stopping_; }
 
  private:
-  using waiter = std::shared_ptr<std::function<void()>>;   // emptied when called
+  using waiter = std::shared_ptr<std::function<void()>>;  // emptied when called
   static void call_once(const waiter& w);
 
   std::shared_ptr<loop> loop_;

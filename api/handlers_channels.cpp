@@ -18,12 +18,18 @@ std::optional<channel_id> channel_of(service& s, const call& c) {
   return id;
 }
 
-// The app a credential names must be there: an answer if it is not. `path` is the credential's place in the request.
-std::optional<response> check_app(service& s, const call& c, store::session& db, const credential& auth, const char* field, std::optional<oauth_app>* found) {
+// The app a credential names must be there and fit its grant: an answer if not. `prefix`: the credential's place in the request.
+std::optional<response> check_app(service& s, const call& c, store::session& db, const credential& auth, const std::string& prefix,
+                                  std::optional<oauth_app>* found) {
   if (auth.type != auth_type::oauth2) return std::nullopt;
   auto app = db.admin.get_app(c->who, c->tenant, auth.app);
-  if (!app && app.error().code == failure::not_found) return invalid_fields({{field, "is not an OAuth app of this tenant"}});
+  if (!app && app.error().code == failure::not_found) return invalid_fields({{prefix + "app", "is not an OAuth app of this tenant"}});
   if (!app) return s.failed(app.error());
+  const bool custom = app->provider == provider_kind::custom && auth.refresh_token.empty();
+  if (custom && auth.grant == grant_kind::authorization_code && app->authorize_url.empty())
+    return invalid_fields({{prefix + "grant", "needs an app with an authorize_url"}});
+  if (custom && auth.grant == grant_kind::device_code && app->device_url.empty())
+    return invalid_fields({{prefix + "grant", "needs an app with a device_url"}});
   if (found != nullptr) *found = std::move(*app);
   return std::nullopt;
 }
@@ -31,11 +37,13 @@ std::optional<response> check_app(service& s, const call& c, store::session& db,
 // Hands the subject to the running node; its report is the answer.
 void run_test(service& s, const call& c, actors::test_subject subject) {
   auto self = s.shared_from_this();
-  s.control.test(std::move(subject), deadline::after(mono_clock::now(), limits::attempt_deadline), [self, c](result<actors::test_report> report) {
-    if (report) return self->finish(c, json_answer(200, dump(to_json(*report))));
-    if (report.error().code == failure::store_busy) return self->finish(c, unavailable("Too many connection tests are running.", 2));
-    self->finish(c, self->failed(report.error()));
-  });
+  s.control.test(std::move(subject), deadline::after(mono_clock::now(), limits::attempt_deadline),
+                 [self, c](result<actors::test_report> report) {
+                   if (report) return self->finish(c, json_answer(200, dump(to_json(*report))));
+                   if (report.error().code == failure::store_busy)
+                     return self->finish(c, unavailable("Too many connection tests are running.", 2));
+                   self->finish(c, self->failed(report.error()));
+                 });
 }
 
 }  // namespace
@@ -46,7 +54,7 @@ void create_channel(service& s, const call& c) {
   if (!errors.empty()) return s.finish(c, invalid_fields(errors.all()));
   s.in_store(c, [&s, c, in](store::session& db) -> response {
     if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return s.failed(tenant.error());
-    if (auto wrong = check_app(s, c, db, in.auth, "auth.app", nullptr)) return std::move(*wrong);
+    if (auto wrong = check_app(s, c, db, in.auth, "auth.", nullptr)) return std::move(*wrong);
     auto made = db.admin.create_channel(c->who, c->tenant, in.spec, in.auth, c->actor);
     if (!made) return s.failed(made.error());
     s.control.changed(c->tenant, made->id);
@@ -99,7 +107,7 @@ void edit_channel(service& s, const call& c) {
         return json_answer(200, dump(to_json(*changed)));
       }
       last = changed.error();
-      if (last.code != failure::conflict) break;   // somebody else edited between: merge into what is there now
+      if (last.code != failure::conflict) break;  // somebody else edited between: merge into what is there now
     }
     return s.failed(last);
   });
@@ -123,7 +131,7 @@ void put_auth(service& s, const call& c) {
   if (!errors.empty()) return s.finish(c, invalid_fields(errors.all()));
   s.in_store(c, [&s, c, id = *id, auth](store::session& db) -> response {
     if (auto channel = db.admin.get_channel(c->who, c->tenant, id); !channel) return s.failed(channel.error());
-    if (auto wrong = check_app(s, c, db, auth, "app", nullptr)) return std::move(*wrong);
+    if (auto wrong = check_app(s, c, db, auth, "", nullptr)) return std::move(*wrong);
     auto generation = db.admin.put_credential(c->who, c->tenant, id, auth, c->actor);
     if (!generation) return s.failed(generation.error());
     s.control.changed(c->tenant, id);
@@ -150,13 +158,14 @@ void test_channel(service& s, const call& c) {
 void test_connection(service& s, const call& c) {
   field_errors errors;
   const auto in = read_channel(c->body, true, s.rules, errors);
-  if (errors.empty() && in.auth.type == auth_type::oauth2 && in.auth.refresh_token.empty() && in.auth.grant != grant_kind::client_credentials)
+  if (errors.empty() && in.auth.type == auth_type::oauth2 && in.auth.refresh_token.empty() &&
+      in.auth.grant != grant_kind::client_credentials)
     errors.add("auth.refresh_token", "is required here: without consent there is nothing to sign in with");
   if (!errors.empty()) return s.finish(c, invalid_fields(errors.all()));
   s.in_store_then(c, [&s, c, in](store::session& db) -> std::optional<response> {
     if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return s.failed(tenant.error());
     std::optional<oauth_app> app;
-    if (auto wrong = check_app(s, c, db, in.auth, "auth.app", &app)) return std::move(*wrong);
+    if (auto wrong = check_app(s, c, db, in.auth, "auth.", &app)) return std::move(*wrong);
     run_test(s, c, {c->tenant, {}, 0, in.spec.incoming, in.auth, std::move(app)});
     return std::nullopt;
   });

@@ -11,7 +11,8 @@ namespace mailherd::api::handle {
 
 namespace {
 
-// ---- the feed -----------------------------------------------------------------------------------------------------------------------------
+// ---- the feed
+// -----------------------------------------------------------------------------------------------------------------------------
 
 struct feed_question {
   std::optional<channel_id> channel;
@@ -57,7 +58,8 @@ void look(service& s, const call& c, const feed_question& q, bool first) {
   });
 }
 
-// ---- one message --------------------------------------------------------------------------------------------------------------------------
+// ---- one message
+// --------------------------------------------------------------------------------------------------------------------------
 
 std::optional<message_id> message_of(service& s, const call& c) {
   const auto id = parse_message_id(c->args[1]);
@@ -160,8 +162,7 @@ void untrusted_headers(response& r, const std::string& type, const std::string& 
 }
 
 bool is_media_type(const std::string& type) {
-  return type.find('/') != std::string::npos &&
-         type.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789/.+-_") == std::string::npos;
+  return type.find('/') != std::string::npos && type.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789/.+-_") == std::string::npos;
 }
 
 }  // namespace
@@ -174,8 +175,10 @@ void feed(service& s, const call& c) {
   q.limit = page->limit;
   if (!page->after.empty()) {
     const auto after = whole_number(page->after, INT64_MAX);
-    if (after) q.after = *after;
-    else wrong.push_back({"after", "must be the `next` of an earlier answer"});
+    if (after)
+      q.after = *after;
+    else
+      wrong.push_back({"after", "must be the `next` of an earlier answer"});
   }
   if (const auto channel = c->query.find("channel"); channel != c->query.end()) {
     q.channel = parse_id<channel_id>(channel->second);
@@ -184,8 +187,10 @@ void feed(service& s, const call& c) {
   seconds wait{0};
   if (const auto w = c->query.find("wait"); w != c->query.end()) {
     const auto n = whole_number(w->second, 3600);
-    if (n) wait = std::min(seconds(*n), limits::api_feed_wait);
-    else wrong.push_back({"wait", "must be a whole number of seconds from 0 to 3600"});
+    if (n)
+      wait = std::min(seconds(*n), limits::api_feed_wait);
+    else
+      wrong.push_back({"wait", "must be a whole number of seconds from 0 to 3600"});
   }
   if (!wrong.empty()) return s.finish(c, invalid_request(wrong));
   q.until = mono_clock::now() + wait;
@@ -198,7 +203,8 @@ void get_message(service& s, const call& c) {
   with_message(s, c, *id, [](const loaded_message& m) -> response {
     auto content = mime::parse_content(m.raw);
     if (m.head.has_body && !m.whole())
-      content.notes.push_back(fmt::format("only the first {} MiB of the message were read for this view; raw gives all of it", limits::api_parse_bytes / limits::mib));
+      content.notes.push_back(fmt::format("only the first {} MiB of the message were read for this view; raw gives all of it",
+                                          limits::api_parse_bytes / limits::mib));
     auto j = to_json(m.head);
     add_content(j, m.raw, content);
     return json_answer(200, dump(j));
@@ -211,7 +217,9 @@ void get_raw(service& s, const call& c) {
   s.in_store(c, [&s, c, id = *id](store::session& db) -> response {
     auto head = db.admin.get_message(c->who, id);
     if (!head) return s.failed(head.error());
-    if (!head->has_body) return not_found("This message was recorded without its body: " + (head->problem.empty() ? "it could not be fetched." : head->problem));
+    if (!head->has_body)
+      return not_found("This message was recorded without its body: " +
+                       (head->problem.empty() ? "it could not be fetched." : head->problem));
     auto place = s.take_stream();
     if (!place) return unavailable("Too many raw messages are being read at once.", 2);
     response r;
@@ -230,7 +238,8 @@ void get_attachment(service& s, const call& c) {
   with_message(s, c, *id, [index = static_cast<std::size_t>(*index)](const loaded_message& m) -> response {
     if (!m.head.has_body) return not_found("This message was recorded without its body.");
     // Its parts would be cut where the reading ended, and nobody could see it.
-    if (!m.whole()) return problem(422, "too-large", "Too large to take apart", "This message is too large to take apart here; fetch its raw form.");
+    if (!m.whole())
+      return problem(422, "too-large", "Too large to take apart", "This message is too large to take apart here; fetch its raw form.");
     const auto content = mime::parse_content(m.raw);
     auto bytes = mime::attachment(m.raw, index);
     if (!bytes || index >= content.attachments.size()) return not_found("There is no attachment of this number.");

@@ -49,7 +49,8 @@ void drain(service& s, const call& c) {
     auto nodes = db.admin.list_nodes();
     if (!nodes) return s.failed(nodes.error());
     for (const auto& n : *nodes)
-      if (n.name == node) return problem(409, "another-node", "Another node", "Send this request to that node itself: a node drains only itself.");
+      if (n.name == node)
+        return problem(409, "another-node", "Another node", "Send this request to that node itself: a node drains only itself.");
     return not_found("There is no node of this name.");
   });
 }

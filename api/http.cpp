@@ -1,3 +1,4 @@
+// api/http: names of methods, and the answer of last resort; see the header.
 #include "api/http.hpp"
 
 #include "api/problem.hpp"

@@ -27,8 +27,8 @@ std::string_view to_string(verb v) noexcept;
 
 struct request {
   verb method = verb::get;
-  std::string target;                                        ///< as received: "/v1/tenants?limit=3"
-  std::map<std::string, std::string, std::less<>> headers;   ///< names in lower case; repeated ones joined by ", "
+  std::string target;                                       ///< as received: "/v1/tenants?limit=3"
+  std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case; repeated ones joined by ", "
   std::string body;
 
   [[nodiscard]] std::string_view header(std::string_view name) const;
@@ -45,10 +45,10 @@ class body_source {
 
 struct response {
   int status = 200;
-  std::vector<std::pair<std::string, std::string>> headers;   ///< Content-Length, Date and Connection are the server's
+  std::vector<std::pair<std::string, std::string>> headers;  ///< Content-Length, Date and Connection are the server's
   std::string body;
-  std::shared_ptr<body_source> stream;   ///< instead of `body`
-  std::uint64_t stream_bytes = 0;        ///< what `stream` will give in all
+  std::shared_ptr<body_source> stream;  ///< instead of `body`
+  std::uint64_t stream_bytes = 0;       ///< what `stream` will give in all
 };
 
 /// Answers one request, once, from any thread. Destroyed unanswered (a job was dropped), it answers 503.

@@ -1,4 +1,4 @@
-// api/http_server: see the header. Beast parses requests; answers are written by hand in bounded pieces, each with its own deadline, because a
+// api/http_server: see the header. Beast parses requests; answers are written by hand in bounded pieces, each with its own deadline: a
 // large answer under one deadline would cut off honest slow readers, and one without a deadline would let the others hold a connection.
 #include "api/http_server.hpp"
 
@@ -27,10 +27,10 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::size_t piece_bytes = 64 * limits::kib;     // one write, one deadline
-constexpr std::size_t linger_bytes = 8 * limits::mib;     // read and thrown away behind a refused body, so that the refusal arrives
+constexpr std::size_t piece_bytes = 64 * limits::kib;  // one write, one deadline
+constexpr std::size_t linger_bytes = 8 * limits::mib;  // read and thrown away behind a refused body, so that the refusal arrives
 constexpr seconds linger_time{2};
-constexpr milliseconds accept_pause{50};                  // after accept failed (no file descriptors left)
+constexpr milliseconds accept_pause{50};  // after accept failed (no file descriptors left)
 
 verb to_verb(http::verb v) {
   switch (v) {
@@ -54,7 +54,8 @@ std::string http_date() {
 }
 
 std::string head_of(const response& r, std::uint64_t body_bytes, bool keep_alive) {
-  std::string head = "HTTP/1.1 " + std::to_string(r.status) + " " + std::string(reason_phrase(r.status)) + "\r\nDate: " + http_date() + "\r\n";
+  std::string head =
+      "HTTP/1.1 " + std::to_string(r.status) + " " + std::string(reason_phrase(r.status)) + "\r\nDate: " + http_date() + "\r\n";
   for (const auto& [name, value] : r.headers) {
     // A value with a line break would be a header of the attacker's choice.
     if (value.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos) head += name + ": " + value + "\r\n";
@@ -71,7 +72,7 @@ class connection;
 struct http_server::engine {
   struct listener {
     explicit listener(asio::io_context& io) : acceptor(std::in_place, io), pause(std::in_place, io) {}
-    std::optional<tcp::acceptor> acceptor;       // these two end before `io`, the rest after it
+    std::optional<tcp::acceptor> acceptor;  // these two end before `io`, the rest after it
     std::optional<asio::steady_timer> pause;
     http_limits limits{};
     request_handler handler;
@@ -79,7 +80,7 @@ struct http_server::engine {
   };
 
   std::weak_ptr<http_server> self;
-  std::mutex guard;                             // of `io` as a pointer, and of `open`
+  std::mutex guard;  // of `io` as a pointer, and of `open`
   std::condition_variable changed;
   std::size_t open = 0;
   bool stopping = false;                        // HTTP thread only
@@ -117,9 +118,7 @@ class connection : public std::enable_shared_from_this<connection> {
     read_header();
   }
 
-  void refuse_busy() {
-    answer_and_close(unavailable("Too many connections.", 1));
-  }
+  void refuse_busy() { answer_and_close(unavailable("Too many connections.", 1)); }
 
   /// The node stops: an idle connection ends now, a busy one after its answer.
   void close_if_idle() {
@@ -127,9 +126,7 @@ class connection : public std::enable_shared_from_this<connection> {
   }
 
   /// The loop has ended and nobody will answer any more. May destroy this.
-  void abandon() {
-    const auto last = std::exchange(busy_, nullptr);
-  }
+  void abandon() { const auto last = std::exchange(busy_, nullptr); }
 
   void send(response r) {
     busy_.reset();
@@ -167,13 +164,15 @@ class connection : public std::enable_shared_from_this<connection> {
   }
 
   void read_header_on() {
-    http::async_read_header(stream_, buffer_, *parser_, [self = shared_from_this()](error_code failed, std::size_t) { self->on_header(failed); });
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](error_code failed, std::size_t) { self->on_header(failed); });
   }
 
   void on_header(error_code failed) {
     idle_ = false;
     if (failed == http::error::header_limit || failed == http::error::buffer_overflow)
-      return answer_and_close(problem(431, "header-too-large", "Header too large", "The request's header is larger than this server takes."));
+      return answer_and_close(
+          problem(431, "header-too-large", "Header too large", "The request's header is larger than this server takes."));
     if (failed == beast::error::timeout || failed == http::error::end_of_stream || failed == http::error::partial_message) return close();
     if (failed == http::error::body_limit) return too_large();
     if (failed && failed.category() == make_error_code(http::error::bad_method).category()) return malformed(failed);
@@ -188,7 +187,8 @@ class connection : public std::enable_shared_from_this<connection> {
     stream_.expires_after(from_.limits.stall_timeout);
     if (beast::iequals(head[http::field::expect], "100-continue")) {
       out_ = "HTTP/1.1 100 Continue\r\n\r\n";
-      asio::async_write(stream_, asio::buffer(out_), [self = shared_from_this()](error_code cut, std::size_t) { cut ? self->close() : self->read_body(); });
+      asio::async_write(stream_, asio::buffer(out_),
+                        [self = shared_from_this()](error_code cut, std::size_t) { cut ? self->close() : self->read_body(); });
     } else {
       read_body();
     }
@@ -205,7 +205,8 @@ class connection : public std::enable_shared_from_this<connection> {
   }
 
   void too_large() {
-    answer_and_close(problem(413, "too-large", "Content too large", "A request's body may have at most " + std::to_string(from_.limits.body_bytes) + " bytes."));
+    answer_and_close(problem(413, "too-large", "Content too large",
+                             "A request's body may have at most " + std::to_string(from_.limits.body_bytes) + " bytes."));
   }
 
   void malformed(error_code why) {
@@ -246,11 +247,14 @@ class connection : public std::enable_shared_from_this<connection> {
   void write() {
     stream_.expires_after(from_.limits.stall_timeout);
     const bool whole = !out_.empty();
-    const auto piece = whole ? asio::buffer(out_) : asio::buffer(answer_.body.data() + sent_, std::min(piece_bytes, answer_.body.size() - sent_));
+    const auto piece =
+        whole ? asio::buffer(out_) : asio::buffer(answer_.body.data() + sent_, std::min(piece_bytes, answer_.body.size() - sent_));
     asio::async_write(stream_, piece, [self = shared_from_this(), whole](error_code failed, std::size_t n) {
       if (failed) return self->close();
-      if (whole) self->out_.clear();
-      else self->sent_ += n;
+      if (whole)
+        self->out_.clear();
+      else
+        self->sent_ += n;
       self->write_next();
     });
   }
@@ -324,7 +328,7 @@ class connection : public std::enable_shared_from_this<connection> {
   std::string out_;
   std::size_t sent_ = 0;
   std::uint64_t stream_left_ = 0;
-  std::shared_ptr<connection> busy_;   // this, while somebody else works on the answer
+  std::shared_ptr<connection> busy_;  // this, while somebody else works on the answer
 };
 
 result<tcp::endpoint> resolve(asio::io_context& io, const std::string& address) {
@@ -335,10 +339,12 @@ result<tcp::endpoint> resolve(asio::io_context& io, const std::string& address) 
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   if (host.empty() || host == "*") host = "0.0.0.0";
   if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos || std::stoi(port) > 65535)
-    return fail(failure::invalid_input, "listen address \"" + address + "\" has no valid port; write host:port with a port from 0 to 65535");
+    return fail(failure::invalid_input,
+                "listen address \"" + address + "\" has no valid port; write host:port with a port from 0 to 65535");
   error_code failed;
   const auto found = tcp::resolver(io).resolve(host, port, tcp::resolver::passive | tcp::resolver::numeric_service, failed);
-  if (failed || found.empty()) return fail(failure::invalid_input, "listen address \"" + address + "\" cannot be resolved: " + failed.message());
+  if (failed || found.empty())
+    return fail(failure::invalid_input, "listen address \"" + address + "\" cannot be resolved: " + failed.message());
   return found.begin()->endpoint();
 }
 
@@ -389,7 +395,8 @@ result<std::uint16_t> http_server::listen(const std::string& address, const http
   if (failed) {
     engine_->listeners.pop_back();
     if (failed == asio::error::address_in_use) return fail(failure::conflict, "address " + address + " is in use by another program");
-    return fail(failed == asio::error::access_denied ? failure::invalid_input : failure::internal, "cannot listen on " + address + ": " + failed.message());
+    return fail(failed == asio::error::access_denied ? failure::invalid_input : failure::internal,
+                "cannot listen on " + address + ": " + failed.message());
   }
   return fresh.acceptor->local_endpoint().port();
 }
@@ -409,7 +416,7 @@ void http_server::stop(milliseconds grace) {
       e.stopping = true;
       error_code ignored;
       for (auto& l : e.listeners) l.acceptor->close(ignored);
-      const auto now = e.connections;   // closing may end one and change the set
+      const auto now = e.connections;  // closing may end one and change the set
       for (auto* c : now) c->close_if_idle();
     });
     std::unique_lock lock(e.guard);
@@ -432,6 +439,7 @@ void http_server::stop(milliseconds grace) {
     l.pause.reset();
   }
   last.reset();
+  for (auto& l : e.listeners) l.handler = nullptr;  // it usually holds what holds this server
 }
 
 void http_server::post(std::function<void()> work) {

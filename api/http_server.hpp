@@ -16,9 +16,9 @@
 namespace mailherd::api {
 
 struct http_limits {
-  std::size_t connections;      ///< per listener; past it a new one is answered 503 and closed
-  std::size_t header_bytes;     ///< request line and header together: 431
-  std::size_t body_bytes;       ///< 413
+  std::size_t connections;   ///< per listener; past it a new one is answered 503 and closed
+  std::size_t header_bytes;  ///< request line and header together: 431
+  std::size_t body_bytes;    ///< 413
   seconds header_timeout, idle_timeout, stall_timeout;
 };
 
@@ -41,7 +41,7 @@ class http_server final : public loop, public std::enable_shared_from_this<http_
   void post(std::function<void()> work) override;
   void after(milliseconds wait, std::function<void()> work) override;
 
-  struct engine;   // known to the .cpp only
+  struct engine;  // known to the .cpp only
 
  private:
   http_server();

@@ -1,3 +1,4 @@
+// api/inputs: the rules of every field that comes in; see the header. Uses OpenSSL to check that a key and a certificate belong together.
 #include "api/inputs.hpp"
 
 #include <openssl/bio.h>
@@ -19,7 +20,8 @@ std::uint16_t usual_port(protocol_kind protocol, tls_mode tls) {
   return tls == tls_mode::implicit ? 995 : 110;
 }
 
-std::optional<proxy_settings> read_proxy(const json& body, const std::string& path, const std::optional<proxy_settings>& present, field_errors& errors) {
+std::optional<proxy_settings> read_proxy(const json& body, const std::string& path, const std::optional<proxy_settings>& present,
+                                         field_errors& errors) {
   object_reader in(body, path, errors);
   auto proxy = present.value_or(proxy_settings{});
   if (!present) {
@@ -39,12 +41,14 @@ std::optional<proxy_settings> read_proxy(const json& body, const std::string& pa
   if (!in.is_null("username"))
     if (auto v = in.text("username", rules::user_name)) proxy.username = *v;
   if (auto v = in.hidden("password", rules::password)) proxy.password = *v;
-  if (!proxy.password.empty() && proxy.username.empty() && in.has("password") && !in.has("username")) in.wrong("password", "needs a username");
+  if (!proxy.password.empty() && proxy.username.empty() && in.has("password") && !in.has("username"))
+    in.wrong("password", "needs a username");
   in.finish();
   return proxy;
 }
 
-void read_incoming(const json& body, const incoming_settings* present, const input_rules& allowed, incoming_settings& out, field_errors& errors) {
+void read_incoming(const json& body, const incoming_settings* present, const input_rules& allowed, incoming_settings& out,
+                   field_errors& errors) {
   object_reader in(body, "incoming", errors);
   if (present == nullptr) {
     in.required("protocol", "is required: one of " + names_of<protocol_kind>());
@@ -55,11 +59,15 @@ void read_incoming(const json& body, const incoming_settings* present, const inp
   if (auto v = in.name_of<protocol_kind>("protocol")) out.protocol = *v;
   if (auto v = in.text("host", rules::host)) out.host = *v;
   if (auto v = in.name_of<tls_mode>("tls")) {
-    if (*v == tls_mode::none && !allowed.allow_plaintext) in.wrong("tls", "none is not allowed by this installation's operator; use implicit or starttls");
-    else out.tls = *v;
+    if (*v == tls_mode::none && !allowed.allow_plaintext)
+      in.wrong("tls", "none is not allowed by this installation's operator; use implicit or starttls");
+    else
+      out.tls = *v;
   }
-  if (auto v = in.integer("port", 1, 65535)) out.port = static_cast<std::uint16_t>(*v);
-  else if (port_was_usual) out.port = usual_port(out.protocol, out.tls);
+  if (auto v = in.integer("port", 1, 65535))
+    out.port = static_cast<std::uint16_t>(*v);
+  else if (port_was_usual)
+    out.port = usual_port(out.protocol, out.tls);
   if (out.protocol == protocol_kind::pop3) {
     if (!in.is_null("folder")) {
       const auto v = in.text("folder", rules::folder);
@@ -87,9 +95,12 @@ void read_start(object_reader& in, start_point& start) {
   };
   const auto v = in.text("start_from", form);
   if (!v) return;
-  if (*v == "now") start = {start_point::kind::now, {}};
-  else if (*v == "all") start = {start_point::kind::all, {}};
-  else start = {start_point::kind::at, *rules::parse_time(*v)};
+  if (*v == "now")
+    start = {start_point::kind::now, {}};
+  else if (*v == "all")
+    start = {start_point::kind::all, {}};
+  else
+    start = {start_point::kind::at, *rules::parse_time(*v)};
 }
 
 void read_spec(object_reader& in, const channel_spec* present, bool untested, const input_rules& allowed, channel_spec& spec) {
@@ -128,8 +139,10 @@ void check_key_pair(object_reader& in, const secret<>& key, const std::string& c
   if (!cert) in.wrong("certificate", "is not a certificate in PEM");
   if (!pkey) in.wrong("private_key", "is not an unencrypted private key in PEM");
   if (!cert || !pkey) return;
-  if (EVP_PKEY_base_id(pkey.get()) != EVP_PKEY_RSA) in.wrong("private_key", "must be an RSA key: assertions are signed with it by RS256 or PS256");
-  else if (X509_check_private_key(cert.get(), pkey.get()) != 1) in.wrong("certificate", "does not belong to private_key");
+  if (EVP_PKEY_base_id(pkey.get()) != EVP_PKEY_RSA)
+    in.wrong("private_key", "must be an RSA key: assertions are signed with it by RS256 or PS256");
+  else if (X509_check_private_key(cert.get(), pkey.get()) != 1)
+    in.wrong("certificate", "does not belong to private_key");
   ERR_clear_error();
 }
 
@@ -158,7 +171,8 @@ void read_app_urls(object_reader& in, const input_rules& allowed, oauth_app& app
   const auto url = rules::url(allowed.allow_plaintext);
   const auto authority = [&](const std::string& s) -> std::optional<std::string> {
     if (s.find("://") != std::string::npos) return url(s);
-    if (s.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != std::string::npos || s.empty() || s.size() > 253)
+    if (s.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != std::string::npos || s.empty() ||
+        s.size() > 253)
       return "must be a directory (its id, a domain, common, organizations) or a base URL";
     return std::nullopt;
   };
@@ -167,11 +181,9 @@ void read_app_urls(object_reader& in, const input_rules& allowed, oauth_app& app
   if (auto v = in.text("token_url", url)) app.token_url = *v;
   if (auto v = in.text("device_url", url)) app.device_url = *v;
   if (auto v = in.texts("scopes", 50, rules::scope)) app.scopes = *v;
-  if (app.provider != provider_kind::custom) return;
-  const std::string why = "is required for provider custom, unless authority is a base URL";
-  if (app.authority.find("://") != std::string::npos) return;
-  if (app.authorize_url.empty() && !in.has("authorize_url")) in.wrong("authorize_url", why);
-  if (app.token_url.empty() && !in.has("token_url")) in.wrong("token_url", why);
+  // Nothing is known of a custom provider; whether it also needs the others depends on the grant of the channel that uses it.
+  if (app.provider == provider_kind::custom && app.token_url.empty() && !in.has("token_url"))
+    in.wrong("token_url", "is required for provider custom");
 }
 
 }  // namespace
@@ -185,7 +197,8 @@ tenant_input read_tenant(const json& body, const tenant_record* present, field_e
     object_reader inner(*limits, "limits", errors);
     auto merged = present != nullptr ? present->limits : tenant_limits{};
     if (auto v = inner.integer("max_channels", 0, 10'000'000)) merged.max_channels = *v;
-    if (auto v = inner.integer("max_message_bytes", 1024, static_cast<std::int64_t>(limits::imap_body_literal_bytes))) merged.max_message_bytes = *v;
+    if (auto v = inner.integer("max_message_bytes", 1024, static_cast<std::int64_t>(limits::imap_body_literal_bytes)))
+      merged.max_message_bytes = *v;
     inner.finish();
     out.limits = merged;
   }
@@ -214,7 +227,7 @@ oauth_app read_app(const json& body, const oauth_app* present, const input_rules
     in.required("provider", "is required: one of " + names_of<provider_kind>());
     in.required("client_id");
     const auto provider = in.name_of<provider_kind>("provider");
-    app.provider = provider.value_or(provider_kind::microsoft);   // without one, what only custom needs is not asked for
+    app.provider = provider.value_or(provider_kind::microsoft);  // without one, what only custom needs is not asked for
   }
   if (auto v = in.text("name", rules::display_name)) app.name = *v;
   if (auto v = in.text("client_id", rules::short_text)) app.client_id = *v;
@@ -229,7 +242,7 @@ credential read_auth(const json& body, const std::string& path, field_errors& er
   credential out;
   in.required("type", "is required: one of " + names_of<auth_type>());
   const auto type = in.name_of<auth_type>("type");
-  if (!type) return out;   // which other fields are allowed depends on it
+  if (!type) return out;  // which other fields are allowed depends on it
   out.type = *type;
   if (out.type == auth_type::basic) {
     in.required("username");
@@ -246,10 +259,14 @@ credential read_auth(const json& body, const std::string& path, field_errors& er
   };
   if (auto v = in.text("app", app_form)) out.app = *parse_id<app_id>(*v);
   if (auto v = in.name_of<grant_kind>("grant")) out.grant = *v;
-  if (in.is_null("mailbox")) in.required("mailbox");
-  else if (auto v = in.text("mailbox", rules::mail_address)) out.mailbox = *v;
-  if (out.grant == grant_kind::client_credentials) in.refused("refresh_token", "has no meaning for client_credentials");
-  else if (auto v = in.hidden("refresh_token", rules::token)) out.refresh_token = *v;
+  if (in.is_null("mailbox"))
+    in.required("mailbox");
+  else if (auto v = in.text("mailbox", rules::mail_address))
+    out.mailbox = *v;
+  if (out.grant == grant_kind::client_credentials)
+    in.refused("refresh_token", "has no meaning for client_credentials");
+  else if (auto v = in.hidden("refresh_token", rules::token))
+    out.refresh_token = *v;
   in.finish();
   return out;
 }

@@ -14,7 +14,7 @@
 namespace mailherd::api {
 
 struct input_rules {
-  bool allow_plaintext = false;   ///< the operator allows `tls: none` and http:// endpoints
+  bool allow_plaintext = false;  ///< the operator allows `tls: none` and http:// endpoints
 };
 
 struct tenant_input {

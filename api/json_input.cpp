@@ -1,3 +1,4 @@
+// api/json_input: parsing with position and typed access; see the header.
 #include "api/json_input.hpp"
 
 #include <fmt/format.h>
@@ -39,8 +40,10 @@ std::optional<std::size_t> too_deep(std::string_view body) {
   for (std::size_t i = 0; i < body.size(); ++i) {
     const char c = body[i];
     if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        quoted = false;
     } else if (c == '"') {
       quoted = true;
     } else if (c == '{' || c == '[') {
@@ -70,18 +73,21 @@ result<json> parse_object(std::string_view body) {
     return fail(failure::invalid_input, fmt::format("{} at {}", what, place(body, at)));
   };
   if (const auto bad = first_bad_utf8(body)) return malformed(*bad, "the body is not valid UTF-8");
-  if (const auto deep = too_deep(body)) return malformed(*deep, fmt::format("more than {} objects or lists inside each other", limits::api_json_depth));
+  if (const auto deep = too_deep(body))
+    return malformed(*deep, fmt::format("more than {} objects or lists inside each other", limits::api_json_depth));
   std::vector<std::set<std::string>> names;
   std::string repeated;
   const auto watch = [&](int, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::object_start) names.emplace_back();
     if (event == json::parse_event_t::object_end && !names.empty()) names.pop_back();
-    if (event == json::parse_event_t::key && !names.empty() && !names.back().insert(parsed.get<std::string>()).second) repeated = parsed.get<std::string>();
+    if (event == json::parse_event_t::key && !names.empty() && !names.back().insert(parsed.get<std::string>()).second)
+      repeated = parsed.get<std::string>();
     return true;
   };
   try {
     auto parsed = json::parse(body, watch);
-    if (!repeated.empty()) return fail(failure::invalid_input, fmt::format("the name \"{}\" occurs twice in one object", clean_server_text(repeated)));
+    if (!repeated.empty())
+      return fail(failure::invalid_input, fmt::format("the name \"{}\" occurs twice in one object", clean_server_text(repeated)));
     if (!parsed.is_object()) return fail(failure::invalid_input, fmt::format("the body must be a JSON object, not {}", kind_of(parsed)));
     return parsed;
   } catch (const json::parse_error& e) {
@@ -91,7 +97,9 @@ result<json> parse_object(std::string_view body) {
   }
 }
 
-std::string object_reader::path_of(std::string_view name) const { return path_.empty() ? std::string(name) : path_ + "." + std::string(name); }
+std::string object_reader::path_of(std::string_view name) const {
+  return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+}
 
 const json* object_reader::value(const char* name) {
   known_.insert(name);
@@ -139,7 +147,8 @@ std::optional<std::int64_t> object_reader::integer(const char* name, std::int64_
   const auto* v = value(name);
   if (v == nullptr) return std::nullopt;
   if (!v->is_number_integer()) {
-    wrong(name, fmt::format("must be a whole number from {} to {}{}", least, most, v->is_number() ? "" : std::string(", not ") + kind_of(*v)));
+    wrong(name,
+          fmt::format("must be a whole number from {} to {}{}", least, most, v->is_number() ? "" : std::string(", not ") + kind_of(*v)));
     return std::nullopt;
   }
   const bool huge = v->is_number_unsigned() && v->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX);
@@ -167,8 +176,10 @@ std::optional<std::vector<std::string>> object_reader::texts(const char* name, s
       continue;
     }
     const auto& s = item.get_ref<const std::string&>();
-    if (auto bad = rule(s)) errors_.add(field, std::move(*bad));
-    else all.push_back(s);
+    if (auto bad = rule(s))
+      errors_.add(field, std::move(*bad));
+    else
+      all.push_back(s);
   }
   return all;
 }

@@ -23,8 +23,8 @@ namespace mailherd::api {
 
 using json = nlohmann::json;
 
-/// A JSON object out of a body. Error: invalid_input, detail for people with line and column. Checks UTF-8, nesting (limits::api_json_depth),
-/// repeated names (which readers take differently: RFC 8259, 4) and that the outermost value is an object.
+/// A JSON object out of a body. Error: invalid_input, detail for people with line and column. Checks UTF-8, nesting
+/// (limits::api_json_depth), repeated names (which readers take differently: RFC 8259, 4) and that the outermost value is an object.
 result<json> parse_object(std::string_view body);
 
 /// Errors of one request, in the order found.

@@ -1,3 +1,4 @@
+// api/model_json: every field that goes out; see the header.
 #include "api/model_json.hpp"
 
 #include <fmt/format.h>
@@ -30,7 +31,10 @@ out_json incoming(const incoming_settings& in) {
   j["folder"] = in.protocol == protocol_kind::imap ? out_json(in.folder) : out_json(nullptr);
   j["proxy"] = nullptr;
   if (in.proxy)
-    j["proxy"] = {{"kind", to_string(in.proxy->kind)}, {"host", in.proxy->host}, {"port", in.proxy->port}, {"username", text_or_null(in.proxy->username)}};
+    j["proxy"] = {{"kind", to_string(in.proxy->kind)},
+                  {"host", in.proxy->host},
+                  {"port", in.proxy->port},
+                  {"username", text_or_null(in.proxy->username)}};
   return j;
 }
 
@@ -83,7 +87,8 @@ out_json advice_of(const channel_record& c) {
   if (c.switching == switch_state::failed) {
     // The serving credential is well; what needs a person is the one that did not take over.
     const auto why = failure_from(c.switch_error.substr(0, c.switch_error.find(':')));
-    return "The new credentials did not take over; the earlier ones keep serving. " + (why ? words_for(*why) : "Correct them and switch again.");
+    return "The new credentials did not take over; the earlier ones keep serving. " +
+           (why ? words_for(*why) : "Correct them and switch again.");
   }
   return nullptr;
 }
@@ -96,7 +101,10 @@ out_json to_json(const tenant_record& t) {
 }
 
 out_json to_json(const store::api_key_record& k) {
-  return {{"id", to_string(k.id)}, {"name", k.name}, {"created_at", rules::format_time(k.created_at)}, {"last_used_at", time_or_null(k.last_used_at)}};
+  return {{"id", to_string(k.id)},
+          {"name", k.name},
+          {"created_at", rules::format_time(k.created_at)},
+          {"last_used_at", time_or_null(k.last_used_at)}};
 }
 
 out_json to_json(const oauth_app& a) {
@@ -144,8 +152,9 @@ out_json to_json(const channel_record& c) {
 }
 
 out_json to_json(const store::channel_event& e) {
-  return {{"id", to_string(e.id)},          {"at", rules::format_time(e.at)},      {"kind", e.kind},          {"state", text_or_null(e.state)},
-          {"reason", text_or_null(e.reason)}, {"detail", text_or_null(e.detail)}, {"actor", text_or_null(e.actor)}};
+  return {{"id", to_string(e.id)},          {"at", rules::format_time(e.at)},   {"kind", e.kind},
+          {"state", text_or_null(e.state)}, {"reason", text_or_null(e.reason)}, {"detail", text_or_null(e.detail)},
+          {"actor", text_or_null(e.actor)}};
 }
 
 out_json to_json(const store::stored_message& m) {
@@ -165,7 +174,8 @@ out_json to_json(const store::stored_message& m) {
              {"in_reply_to", m.envelope.in_reply_to},
              {"references", m.envelope.references}};
   if (m.source.protocol == protocol_kind::imap)
-    j["source"] = {{"protocol", "imap"}, {"folder", m.source.folder}, {"uid_validity", m.source.uid_validity.value}, {"uid", m.source.uid.value}};
+    j["source"] = {
+        {"protocol", "imap"}, {"folder", m.source.folder}, {"uid_validity", m.source.uid_validity.value}, {"uid", m.source.uid.value}};
   else
     j["source"] = {{"protocol", "pop3"}, {"uidl", m.source.uidl}};
   j["has_body"] = m.has_body;
@@ -174,7 +184,8 @@ out_json to_json(const store::stored_message& m) {
 }
 
 out_json to_json(const store::node_record& n) {
-  return {{"name", n.name}, {"state", n.state}, {"channels", n.channels}, {"lease_age_seconds", n.lease_age_seconds}, {"version", n.version}};
+  return {
+      {"name", n.name}, {"state", n.state}, {"channels", n.channels}, {"lease_age_seconds", n.lease_age_seconds}, {"version", n.version}};
 }
 
 out_json to_json(const actors::test_report& r) {
@@ -235,8 +246,12 @@ void add_content(out_json& message, std::string_view raw, const mime::content& c
   message["html"] = content.html.empty() ? out_json(nullptr) : out_json(content.html);
   message["attachments"] = out_json::array();
   for (const auto& a : content.attachments) {
-    message["attachments"].push_back({{"index", a.index}, {"name", text_or_null(a.name)}, {"type", a.type}, {"size", a.size},
-                                      {"content_id", text_or_null(a.content_id)}, {"inline", a.is_inline}});
+    message["attachments"].push_back({{"index", a.index},
+                                      {"name", text_or_null(a.name)},
+                                      {"type", a.type},
+                                      {"size", a.size},
+                                      {"content_id", text_or_null(a.content_id)},
+                                      {"inline", a.is_inline}});
   }
   message["notes"] = content.notes;
 }

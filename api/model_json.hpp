@@ -15,7 +15,7 @@
 
 namespace mailherd::api {
 
-using out_json = nlohmann::ordered_json;   ///< keeps the order written here: people read it
+using out_json = nlohmann::ordered_json;  ///< keeps the order written here: people read it
 
 std::string dump(const out_json& j);
 
@@ -37,8 +37,10 @@ out_json to_page(const std::vector<T>& items, const std::string& next) {
   out_json j;
   j["items"] = out_json::array();
   for (const auto& item : items) j["items"].push_back(to_json(item));
-  if (next.empty()) j["next"] = nullptr;
-  else j["next"] = next;
+  if (next.empty())
+    j["next"] = nullptr;
+  else
+    j["next"] = next;
   return j;
 }
 

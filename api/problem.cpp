@@ -1,4 +1,4 @@
-// api/problem: see the header. Uses nlohmann's JSON with `replace` for bytes that are not UTF-8: an error about wrong input must not fail on it.
+// api/problem: see the header. Bytes that are not UTF-8 are replaced: an error about wrong input must not fail on that input.
 #include "api/problem.hpp"
 
 #include <fmt/format.h>
@@ -20,7 +20,8 @@ void common_headers(response& r, const char* type) {
 
 }  // namespace
 
-response problem(int status, std::string_view slug, std::string_view title, std::string_view detail, const std::vector<field_error>& errors) {
+response problem(int status, std::string_view slug, std::string_view title, std::string_view detail,
+                 const std::vector<field_error>& errors) {
   json j;
   j["type"] = fmt::format("urn:mailherd:problem:{}", slug);
   j["title"] = title;
@@ -40,12 +41,14 @@ response problem(int status, std::string_view slug, std::string_view title, std:
 response not_found(std::string_view what) { return problem(404, "not-found", "Not found", what); }
 
 response invalid_fields(const std::vector<field_error>& errors) {
-  const auto words = errors.size() == 1 ? fmt::format("{}: {}", errors[0].field, errors[0].message) : fmt::format("{} fields are wrong.", errors.size());
+  const auto words =
+      errors.size() == 1 ? fmt::format("{}: {}", errors[0].field, errors[0].message) : fmt::format("{} fields are wrong.", errors.size());
   return problem(422, "invalid-input", "Invalid input", words, errors);
 }
 
 response invalid_request(const std::vector<field_error>& errors) {
-  const auto words = errors.size() == 1 ? fmt::format("{}: {}", errors[0].field, errors[0].message) : fmt::format("{} parameters are wrong.", errors.size());
+  const auto words = errors.size() == 1 ? fmt::format("{}: {}", errors[0].field, errors[0].message)
+                                        : fmt::format("{} parameters are wrong.", errors.size());
   return problem(400, "invalid-request", "Invalid request", words, errors);
 }
 
@@ -60,10 +63,13 @@ response from_failure(const error& why, std::string& logged) {
   const auto detail = [&](std::string_view otherwise) { return why.detail.empty() ? std::string(otherwise) : why.detail; };
   switch (why.code) {
     case failure::not_found: return not_found(detail("There is no such object."));
-    case failure::conflict: return problem(409, "conflict", "Conflict", detail("The object was changed by somebody else, or exists already."));
+    case failure::conflict:
+      return problem(409, "conflict", "Conflict", detail("The object was changed by somebody else, or exists already."));
     case failure::invalid_input: return problem(422, "invalid-input", "Invalid input", detail("The input is not valid."));
     case failure::limit_exceeded: return problem(409, "limit", "Limit reached", detail("A limit of this tenant is reached."));
-    case failure::store_unavailable: return unavailable("The database cannot be reached at the moment; nothing was changed by this request, or it was changed completely.", 2);
+    case failure::store_unavailable:
+      return unavailable("The database cannot be reached at the moment; nothing was changed by this request, or it was changed completely.",
+                         2);
     case failure::store_busy: return unavailable("The store is busy.", 1);
     case failure::timed_out: return unavailable("The request waited too long for its turn.", 1);
     case failure::cancelled: return unavailable("This node is shutting down; another one will answer.", 1);

@@ -15,12 +15,13 @@
 namespace mailherd::api {
 
 struct field_error {
-  std::string field;     ///< "incoming.port"; a query parameter's or header's name; empty: the body as a whole
-  std::string message;   ///< what is wrong, and what is allowed
+  std::string field;    ///< "incoming.port"; a query parameter's or header's name; empty: the body as a whole
+  std::string message;  ///< what is wrong, and what is allowed
 };
 
 /// `slug` becomes type "urn:mailherd:problem:<slug>". Members: type, title, status, detail, errors (only if there are any).
-response problem(int status, std::string_view slug, std::string_view title, std::string_view detail, const std::vector<field_error>& errors = {});
+response problem(int status, std::string_view slug, std::string_view title, std::string_view detail,
+                 const std::vector<field_error>& errors = {});
 
 response not_found(std::string_view what = "There is no such object.");
 /// 422: the body could be read, its content is wrong.

@@ -1,3 +1,4 @@
+// api/routes: the table and its matching; see the header.
 #include "api/routes.hpp"
 
 #include "api/handlers.hpp"

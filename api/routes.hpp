@@ -31,10 +31,10 @@ enum class body_rule { none, object };
 
 struct route {
   verb method;
-  std::string_view path;                        ///< "/v1/tenants/{tenant}/channels"
+  std::string_view path;  ///< "/v1/tenants/{tenant}/channels"
   access who;
   body_rule body;
-  std::vector<std::string_view> query;          ///< allowed parameters
+  std::vector<std::string_view> query;  ///< allowed parameters
   handler answer;
 };
 
@@ -42,8 +42,8 @@ const std::vector<route>& routes();
 
 struct route_match {
   const route* found = nullptr;
-  std::vector<std::string> args;    ///< values of the {names}, percent-decoded, in order
-  std::string allow;                ///< methods of this path, for 405; empty: no such path
+  std::vector<std::string> args;  ///< values of the {names}, percent-decoded, in order
+  std::string allow;              ///< methods of this path, for 405; empty: no such path
 };
 
 /// `path` without its query. HEAD finds the route of GET.

@@ -1,11 +1,10 @@
+// api/rules: forms of single values; see the header.
 #include "api/rules.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <array>
-
-
 
 namespace mailherd::api::rules {
 
@@ -39,7 +38,7 @@ bool alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || 
 
 bool is_dns_name(std::string_view s) {
   if (s.size() > 253) return false;
-  bool letter = false;   // "1.2.3" and "999.1.1.1" are mistyped addresses, not names
+  bool letter = false;  // "1.2.3" and "999.1.1.1" are mistyped addresses, not names
   while (true) {
     const auto label = s.substr(0, s.find('.'));
     if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-') return false;
@@ -146,7 +145,8 @@ text_rule url(bool allow_plaintext) {
     const auto colon = authority.find(':', bracket == std::string::npos ? 0 : bracket);
     if (colon != std::string::npos) {
       const auto port = authority.substr(colon + 1);
-      if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos || std::stoi(port) < 1 || std::stoi(port) > 65535)
+      if (port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != std::string::npos || std::stoi(port) < 1 ||
+          std::stoi(port) > 65535)
         return "must have a port from 1 to 65535, or none";
       authority.resize(colon);
     }
@@ -161,7 +161,8 @@ std::optional<wall_time> parse_time(std::string_view s) {
   using namespace std::chrono;
   int y = 0, mo = 0, d = 0, h = 0, mi = 0, sec = 0;
   if (!digits(s, 4, y) || !symbol(s, "-") || !digits(s, 2, mo) || !symbol(s, "-") || !digits(s, 2, d)) return std::nullopt;
-  if (!symbol(s, "Tt ") || !digits(s, 2, h) || !symbol(s, ":") || !digits(s, 2, mi) || !symbol(s, ":") || !digits(s, 2, sec)) return std::nullopt;
+  if (!symbol(s, "Tt ") || !digits(s, 2, h) || !symbol(s, ":") || !digits(s, 2, mi) || !symbol(s, ":") || !digits(s, 2, sec))
+    return std::nullopt;
   std::int64_t micros = 0;
   if (symbol(s, ".")) {
     std::size_t n = 0;

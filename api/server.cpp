@@ -1,3 +1,4 @@
+// api/server: puts listeners, service and metrics together; see the header.
 #include "api/server.hpp"
 
 #include "api/http_server.hpp"
@@ -43,7 +44,8 @@ server::server() : parts_(std::make_unique<parts>()) {}
 
 server::~server() { stop(); }
 
-result<std::unique_ptr<server>> server::start(options wanted, store::executor& store, actors::control& control, std::function<std::string()> metrics_text) {
+result<std::unique_ptr<server>> server::start(options wanted, store::executor& store, actors::control& control,
+                                              std::function<std::string()> metrics_text) {
   if (wanted.operator_tokens.empty()) return fail(failure::invalid_input, "no operator token is configured (MAILHERD_ADMIN_TOKEN)");
   for (const auto& token : wanted.operator_tokens)
     if (token.empty()) return fail(failure::invalid_input, "an operator token is empty (MAILHERD_ADMIN_TOKEN)");
@@ -51,10 +53,12 @@ result<std::unique_ptr<server>> server::start(options wanted, store::executor& s
   auto& p = *made->parts_;
   p.grace = wanted.stop_grace;
   p.http = http_server::create();
-  const http_limits bounds{wanted.connections, limits::api_header_bytes, limits::api_body_bytes, wanted.header_timeout, wanted.idle_timeout, wanted.stall_timeout};
+  const http_limits bounds{wanted.connections,    limits::api_header_bytes, limits::api_body_bytes,
+                           wanted.header_timeout, wanted.idle_timeout,      wanted.stall_timeout};
   const auto listen = wanted.listen, metrics_listen = wanted.metrics_listen;
   p.service = std::make_shared<service>(std::move(wanted), store, control, p.http);
-  const auto port = p.http->listen(listen, bounds, [s = p.service](request r, respond answer) { s->handle(std::move(r), std::move(answer)); });
+  const auto port =
+      p.http->listen(listen, bounds, [s = p.service](request r, respond answer) { s->handle(std::move(r), std::move(answer)); });
   if (!port) return fail(port.error());
   p.port = *port;
   if (!metrics_listen.empty()) {
@@ -74,6 +78,7 @@ void server::stop() {
   if (!parts_->http) return;
   parts_->http->post([s = parts_->service] { s->stop_waiting(); });
   parts_->http->stop(parts_->grace);
+  parts_->service->stop_waiting();  // whoever began to wait after the first call; the loop has ended, this thread may
   parts_->service->workshop.stop();
 }
 

@@ -21,25 +21,25 @@
 namespace mailherd::api {
 
 struct options {
-  std::string listen = "127.0.0.1:8080";           ///< "host:port", "[v6]:port"; port 0: any free one, see `server::port`
-  std::string metrics_listen = "127.0.0.1:9464";   ///< likewise; empty: no metrics listener
-  std::vector<secret<>> operator_tokens;           ///< at least one; the first also keys the digests of Idempotency-Key requests
-  std::string public_url;                          ///< base of addresses shown to people; empty: http:// + listen
+  std::string listen = "127.0.0.1:8080";          ///< "host:port", "[v6]:port"; port 0: any free one, see `server::port`
+  std::string metrics_listen = "127.0.0.1:9464";  ///< likewise; empty: no metrics listener
+  std::vector<secret<>> operator_tokens;          ///< at least one; the first also keys the digests of Idempotency-Key requests
+  std::string public_url;                         ///< base of addresses shown to people; empty: http:// + listen
   std::string version;
-  bool allow_plaintext = false;                    ///< the operator allows `tls: none` and http:// endpoints
+  bool allow_plaintext = false;  ///< the operator allows `tls: none` and http:// endpoints
   std::size_t connections = limits::api_connections;
-  seconds header_timeout = limits::api_header_timeout;   ///< from the first byte awaited to the last byte of the header
-  seconds idle_timeout = limits::api_idle_timeout;       ///< between two requests of one connection
-  seconds stall_timeout = limits::api_stall_timeout;     ///< one piece of a body, in either direction
-  seconds stop_grace = limits::api_stop_grace;           ///< requests under way may end within this when stopping
-  std::function<void(const std::string&)> log;     ///< one line per defect (500); any thread; never a secret; may be empty
+  seconds header_timeout = limits::api_header_timeout;  ///< from the first byte awaited to the last byte of the header
+  seconds idle_timeout = limits::api_idle_timeout;      ///< between two requests of one connection
+  seconds stall_timeout = limits::api_stall_timeout;    ///< one piece of a body, in either direction
+  seconds stop_grace = limits::api_stop_grace;          ///< requests under way may end within this when stopping
+  std::function<void(const std::string&)> log;          ///< one line per defect (500); any thread; never a secret; may be empty
 };
 
 class server {
  public:
   /// Binds both listeners and begins to serve. Errors: invalid_input (an address that cannot be read, no operator token), conflict (the
-  /// address is in use; the detail names it), internal. `store` and `control` outlive the server; `metrics_text` is called on a background
-  /// thread and may take a while.
+  /// address is in use; the detail names it), internal. `store` and `control` outlive the server and the jobs it has left in `store`;
+  /// `metrics_text` is called on a background thread and may take a while.
   static result<std::unique_ptr<server>> start(options wanted, store::executor& store, actors::control& control,
                                                std::function<std::string()> metrics_text);
 

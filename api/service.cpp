@@ -1,3 +1,4 @@
+// api/service: from a request to its handler and back; see the header.
 #include "api/service.hpp"
 
 #include <fmt/format.h>
@@ -13,9 +14,9 @@ namespace mailherd::api {
 namespace {
 
 constexpr std::size_t most_idempotency_key_bytes = 255;
-constexpr milliseconds key_pause{500};   // between tries to give an Idempotency-Key back
+constexpr milliseconds key_pause{500};  // between tries to give an Idempotency-Key back
 constexpr unsigned key_tries = 20;
-constexpr std::string_view derived_key = "derive:";   // marks a remembered answer whose key is derived anew
+constexpr std::string_view derived_key = "derive:";  // marks a remembered answer whose key is derived anew
 
 bool writes(verb v) { return v == verb::post || v == verb::put || v == verb::patch; }
 
@@ -38,10 +39,15 @@ std::string digest_text(const sha256_digest& d) { return {reinterpret_cast<const
 }  // namespace
 
 service::service(options wanted, store::executor& store, actors::control& control, std::shared_ptr<api::loop> loop)
-    : store(store), control(control), settings(std::move(wanted)), rules{settings.allow_plaintext}, loop(loop), workshop(limits::api_background_jobs),
+    : store(store),
+      control(control),
+      settings(std::move(wanted)),
+      rules{settings.allow_plaintext},
+      loop(loop),
+      workshop(limits::api_background_jobs),
       waiters_(loop) {}
 
-// ---- the way of a request: route → query → token → rights → body → Idempotency-Key → handler ------------------------------------------
+// ---- the way of a request: route, query, token, rights, body, Idempotency-Key, handler ----------------------------------------------------
 
 void service::handle(request wanted, respond answer) {
   auto c = std::make_shared<exchange>();
@@ -162,7 +168,8 @@ bool service::read_body(const call& c) {
   const auto type = without_parameters(c->req.header("content-type"));
   const bool merge_patch = c->req.method == verb::patch && equal_text(type, "application/merge-patch+json");
   if ((!type.empty() && !equal_text(type, "application/json") && !merge_patch) || !c->req.header("content-encoding").empty()) {
-    finish(c, problem(415, "unsupported-media-type", "Unsupported media type", "Send the body as application/json, UTF-8, without Content-Encoding."));
+    finish(c, problem(415, "unsupported-media-type", "Unsupported media type",
+                      "Send the body as application/json, UTF-8, without Content-Encoding."));
     return false;
   }
   auto parsed = parse_object(body);
@@ -181,7 +188,8 @@ void service::claim_idempotency(const call& c, const std::string& key) {
   const bool printable = std::all_of(key.begin(), key.end(), [](char ch) { return ch > 0x20 && ch < 0x7F; });
   if (key.empty() || key.size() > most_idempotency_key_bytes || !printable)
     return finish(c, invalid_request({{"Idempotency-Key", "must be 1 to 255 printable ASCII characters without blanks"}}));
-  const auto digest = keyed_digest(settings.operator_tokens.front(), fmt::format("{} {}\n{}", to_string(c->req.method), c->req.target, c->req.body));
+  const auto digest =
+      keyed_digest(settings.operator_tokens.front(), fmt::format("{} {}\n{}", to_string(c->req.method), c->req.target, c->req.body));
   const auto scope = c->who.only ? to_string(*c->who.only) : std::string("operator");
   in_store_then(c, [self = shared_from_this(), c, key, digest, scope](store::session& db) -> std::optional<response> {
     auto before = db.admin.begin_idempotent(scope, key, digest);
@@ -232,19 +240,23 @@ void service::finish(const call& c, response answer, store::session* here) {
   if (here != nullptr) return settle(*here);
   auto kept = std::make_shared<decltype(settle)>(settle);
   const auto without_store = [self = shared_from_this(), c, nothing_done = answer_failed] {
-    const auto* words = nothing_done ? "The store is busy." : "The request was done, but its Idempotency-Key could not be noted; look before repeating.";
+    const auto* words =
+        nothing_done ? "The store is busy." : "The request was done, but its Idempotency-Key could not be noted; look before repeating.";
     (*c->answer)(unavailable(words, 1));
     if (nothing_done) self->give_key_back(c, key_tries);
   };
-  const bool taken = store.submit(deadline::after(mono_clock::now(), limits::api_job_deadline), [kept, without_store](result<store::session*> db) {
-    if (db) (*kept)(**db);
-    else without_store();
-  });
+  const bool taken =
+      store.submit(deadline::after(mono_clock::now(), limits::api_job_deadline), [kept, without_store](result<store::session*> db) {
+        if (db)
+          (*kept)(**db);
+        else
+          without_store();
+      });
   if (!taken) without_store();
 }
 
-// A request that never began must not leave its key taken, or the client's honest repetition would be refused. If the store stays away, `sweep`
-// frees the key.
+// A request that never began must not leave its key taken, or the client's honest repetition would be refused. If the store stays away,
+// `sweep` frees the key.
 void service::give_key_back(const call& c, unsigned tries) {
   if (c->idempotency_key.empty() || tries == 0) return;
   loop->after(key_pause, [self = shared_from_this(), c, tries] {

@@ -31,14 +31,14 @@ struct exchange {
   request req;
   respond answer;
   const route* to = nullptr;
-  std::vector<std::string> args;                            ///< of the path, in order
-  std::map<std::string, std::string, std::less<>> query;    ///< only parameters the route allows
-  json body;                                                ///< an object, if the route takes one
+  std::vector<std::string> args;                          ///< of the path, in order
+  std::map<std::string, std::string, std::less<>> query;  ///< only parameters the route allows
+  json body;                                              ///< an object, if the route takes one
   store::caller who;
-  std::string actor;                                        ///< "operator" or "key k3"
-  tenant_id tenant;                                         ///< of the path
-  std::string idempotency_scope, idempotency_key;           ///< set once the key is taken
-  std::optional<std::string> remembered_body;               ///< what Idempotency-Key remembers instead of the answer's body
+  std::string actor;                               ///< "operator" or "key k3"
+  tenant_id tenant;                                ///< of the path
+  std::string idempotency_scope, idempotency_key;  ///< set once the key is taken
+  std::optional<std::string> remembered_body;      ///< what Idempotency-Key remembers instead of the answer's body
 };
 
 class service : public std::enable_shared_from_this<service> {
@@ -103,8 +103,8 @@ class service : public std::enable_shared_from_this<service> {
   void give_key_back(const call& c, unsigned tries);
   void unauthorized(const call& c, std::string_view detail);
 
-  std::unordered_map<std::string, known_key> keys_;   // [http]
-  feed_waiters waiters_;                              // [http]
+  std::unordered_map<std::string, known_key> keys_;  // [http]
+  feed_waiters waiters_;                             // [http]
   std::shared_ptr<std::atomic<std::size_t>> parsing_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::shared_ptr<std::atomic<std::size_t>> streaming_ = std::make_shared<std::atomic<std::size_t>>(0);
 };

@@ -1,3 +1,4 @@
+// api/tokens: digests and keys by OpenSSL; see the header.
 #include "api/tokens.hpp"
 
 #include <openssl/evp.h>

@@ -15,7 +15,8 @@ namespace mailherd::api {
 
 sha256_digest digest_of(std::string_view bytes);
 
-/// HMAC-SHA256. A request's digest is keyed because it is stored and the request may hold a password: a bare digest could be guessed against.
+/// HMAC-SHA256. A request's digest is keyed because it is stored and the request may hold a password: a bare digest could be guessed
+/// against.
 sha256_digest keyed_digest(const secret<>& key, std::string_view bytes);
 
 /// 32 random bytes in base64url. Aborts the program if the system has no randomness: nothing safe can go on without.

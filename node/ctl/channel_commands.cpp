@@ -19,7 +19,8 @@ std::string path_of(const std::string& tenant, const std::string& channel) {
 }
 
 result<json> auth_body(const auth_flags& f) {
-  if (!f.username.empty() && !f.app.empty()) return fail(failure::invalid_input, "--username is for a password, --app for OAuth2: give one of them");
+  if (!f.username.empty() && !f.app.empty())
+    return fail(failure::invalid_input, "--username is for a password, --app for OAuth2: give one of them");
   if (!f.username.empty()) {
     const auto password = read_secret(f.password, "password", "--password-file");
     if (!password) return fail(password.error());
@@ -136,8 +137,14 @@ int list_channels(context& c, const std::string& tenant, const list_flags& f) {
   table t({"ID", "NAME", "ADDRESS", "STATE", "STORED", "LAST SUCCESS", "NODE", "ADVICE"});
   for (const auto& ch : (*list)["items"]) {
     const auto state = text_of(ch, "state");
-    t.add({{text_of(ch, "id")}, {text_of(ch, "name")}, {text_of(ch, "address")}, {state, colour_of_state(state)}, {text_of(ch, "messages_stored"), colour::none, true},
-           {text_of(ch, "last_success_at").substr(0, 19)}, {text_of(ch, "node")}, {text_of(ch, "advice")}});
+    t.add({{text_of(ch, "id")},
+           {text_of(ch, "name")},
+           {text_of(ch, "address")},
+           {state, colour_of_state(state)},
+           {text_of(ch, "messages_stored"), colour::none, true},
+           {text_of(ch, "last_success_at").substr(0, 19)},
+           {text_of(ch, "node")},
+           {text_of(ch, "advice")}});
   }
   print_table(c, t);
   return done;
@@ -155,8 +162,10 @@ int create_channel(context& c, const std::string& tenant, const channel_flags& f
   if (!made) return exit;
   const auto id = text_of(*made, "id");
   if (wait) return watch(c, path_of(tenant, id), *wait, is_active);
-  if (c.json_output) print_json(*made);
-  else std::printf("%s\n", id.c_str());
+  if (c.json_output)
+    print_json(*made);
+  else
+    std::printf("%s\n", id.c_str());
   return done;
 }
 
@@ -168,8 +177,10 @@ int edit_channel(context& c, const std::string& tenant, const std::string& chann
   const auto changed = call(c, "PATCH", path_of(tenant, channel), *body, exit);
   if (!changed) return exit;
   if (wait) return watch(c, path_of(tenant, channel), *wait, is_active);
-  if (c.json_output) print_json(*changed);
-  else std::printf("%s changed\n", clean_for_terminal(channel).c_str());
+  if (c.json_output)
+    print_json(*changed);
+  else
+    std::printf("%s changed\n", clean_for_terminal(channel).c_str());
   return done;
 }
 
@@ -188,8 +199,11 @@ int switch_auth(context& c, const std::string& tenant, const std::string& channe
       return std::nullopt;
     });
   }
-  if (c.json_output) print_json(*answer);
-  else std::printf("generation %lld is being brought up; the earlier credentials serve until it holds the mailbox\n", static_cast<long long>(generation));
+  if (c.json_output)
+    print_json(*answer);
+  else
+    std::printf("generation %lld is being brought up; the earlier credentials serve until it holds the mailbox\n",
+                static_cast<long long>(generation));
   return done;
 }
 
@@ -203,12 +217,17 @@ int test_channel(context& c, const std::string& tenant, const std::string& chann
   std::string advice;
   for (const auto& s : (*report)["steps"]) {
     const bool good = s.value("ok", false);
-    t.add({{text_of(s, "step")}, {good ? "ok" : "failed", good ? colour::good : colour::bad}, {text_of(s, "ms"), colour::none, true}, {text_of(s, "detail")}});
+    t.add({{text_of(s, "step")},
+           {good ? "ok" : "failed", good ? colour::good : colour::bad},
+           {text_of(s, "ms"), colour::none, true},
+           {text_of(s, "detail")}});
     if (!good && text_of(s, "advice") != "-") advice = text_of(s, "advice");
   }
   print_table(c, t);
-  if (ok) std::printf("works; %s messages on the server\n", text_of(*report, "messages").c_str());
-  else if (!advice.empty()) std::printf("%s\n", clean_for_terminal(advice).c_str());
+  if (ok)
+    std::printf("works; %s messages on the server\n", text_of(*report, "messages").c_str());
+  else if (!advice.empty())
+    std::printf("%s\n", clean_for_terminal(advice).c_str());
   return ok ? done : failed;
 }
 
@@ -219,7 +238,12 @@ int list_events(context& c, const std::string& tenant, const std::string& channe
   if (c.json_output) return print_json(*list), done;
   table t({"AT", "KIND", "STATE", "REASON", "BY", "DETAIL"});
   for (const auto& e : (*list)["items"])
-    t.add({{text_of(e, "at").substr(0, 19)}, {text_of(e, "kind")}, {text_of(e, "state"), colour_of_state(text_of(e, "state"))}, {text_of(e, "reason")}, {text_of(e, "actor")}, {text_of(e, "detail")}});
+    t.add({{text_of(e, "at").substr(0, 19)},
+           {text_of(e, "kind")},
+           {text_of(e, "state"), colour_of_state(text_of(e, "state"))},
+           {text_of(e, "reason")},
+           {text_of(e, "actor")},
+           {text_of(e, "detail")}});
   print_table(c, t);
   return done;
 }

@@ -1,3 +1,4 @@
+// node/ctl/client: libcurl's easy interface; see the header.
 #include "node/ctl/client.hpp"
 
 #include <curl/curl.h>
@@ -81,10 +82,12 @@ result<endpoint> find_endpoint(const std::string& url_flag, const std::string& t
     if (directory.empty()) directory = "./mailherd-data";
     auto line = first_line(directory + "/admin-token");
     if (!line || line->empty())
-      return fail(failure::invalid_input, "no token: give --token, MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE, or run where " + directory + "/admin-token is readable");
+      return fail(failure::invalid_input, "no token: give --token, MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE, or run where " +
+                                              directory + "/admin-token is readable");
     found.token = secret<>(std::move(*line));
   }
-  if (found.token.reveal().find_first_of("\r\n") != std::string::npos) return fail(failure::invalid_input, "the token contains a line break");
+  if (found.token.reveal().find_first_of("\r\n") != std::string::npos)
+    return fail(failure::invalid_input, "the token contains a line break");
   return found;
 }
 
@@ -149,8 +152,10 @@ std::string escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~') out += c;
-    else (out += '%') += {hex[byte >> 4], hex[byte & 15]};
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~')
+      out += c;
+    else
+      (out += '%') += {hex[byte >> 4], hex[byte & 15]};
   }
   return out;
 }

@@ -21,7 +21,7 @@ namespace mailherd::ctl {
 using json = nlohmann::ordered_json;
 
 struct endpoint {
-  std::string url;   ///< without a slash at the end
+  std::string url;  ///< without a slash at the end
   secret<> token;
 };
 

@@ -18,7 +18,8 @@ constexpr std::int64_t follow_wait = 30;
 
 cell number(const json& j, const std::string& path) { return {text_of(j, path), colour::none, true}; }
 
-int show_list(context& c, const std::string& path, std::int64_t limit, const std::vector<std::string>& heads, const std::vector<std::string>& fields) {
+int show_list(context& c, const std::string& path, std::int64_t limit, const std::vector<std::string>& heads,
+              const std::vector<std::string>& fields) {
   int exit = done;
   const auto list = call_list(c, path, limit, exit);
   if (!list) return exit;
@@ -35,8 +36,10 @@ int show_list(context& c, const std::string& path, std::int64_t limit, const std
 
 int show_created(context& c, const std::optional<json>& made, int exit, const std::string& words) {
   if (!made) return exit;
-  if (c.json_output) print_json(*made);
-  else std::printf("%s\n", clean_for_terminal(words).c_str());
+  if (c.json_output)
+    print_json(*made);
+  else
+    std::printf("%s\n", clean_for_terminal(words).c_str());
   return done;
 }
 
@@ -52,8 +55,10 @@ int show(context& c, const std::string& path) {
   int exit = done;
   const auto found = call(c, "GET", path, std::nullopt, exit);
   if (!found) return exit;
-  if (c.json_output) print_json(*found);
-  else print_object(*found, c.colours);
+  if (c.json_output)
+    print_json(*found);
+  else
+    print_object(*found, c.colours);
   return done;
 }
 
@@ -65,7 +70,8 @@ int remove(context& c, const std::string& path, const std::string& what) {
 }
 
 int list_tenants(context& c, const list_flags& f) {
-  return show_list(c, "/v1/tenants", f.limit, {"ID", "NAME", "MAX CHANNELS", "CREATED"}, {"id", "name", "limits.max_channels", "created_at"});
+  return show_list(c, "/v1/tenants", f.limit, {"ID", "NAME", "MAX CHANNELS", "CREATED"},
+                   {"id", "name", "limits.max_channels", "created_at"});
 }
 
 int create_tenant(context& c, const std::string& name, std::optional<std::int64_t> max_channels) {
@@ -77,13 +83,15 @@ int create_tenant(context& c, const std::string& name, std::optional<std::int64_
 }
 
 int list_keys(context& c, const std::string& tenant) {
-  return show_list(c, "/v1/tenants/" + escape(tenant) + "/api-keys", 0, {"ID", "NAME", "CREATED", "LAST USED"}, {"id", "name", "created_at", "last_used_at"});
+  return show_list(c, "/v1/tenants/" + escape(tenant) + "/api-keys", 0, {"ID", "NAME", "CREATED", "LAST USED"},
+                   {"id", "name", "created_at", "last_used_at"});
 }
 
 int create_key(context& c, const std::string& tenant, const std::string& name) {
   int exit = done;
   const auto made = call(c, "POST", "/v1/tenants/" + escape(tenant) + "/api-keys", json{{"name", name}}, exit);
-  if (made && !c.json_output) std::fprintf(stderr, "This key (%s) is shown once and cannot be shown again:\n", text_of(*made, "id").c_str());
+  if (made && !c.json_output)
+    std::fprintf(stderr, "This key (%s) is shown once and cannot be shown again:\n", text_of(*made, "id").c_str());
   return show_created(c, made, exit, made ? text_of(*made, "key") : "");
 }
 
@@ -104,7 +112,10 @@ int create_app(context& c, const std::string& tenant, const app_flags& f) {
     if (!value) return complain(wrong_usage, value.error().detail);
     body["client_secret"] = value->reveal();
   }
-  for (const auto& [name, value] : {std::pair{"authority", &f.authority}, {"authorize_url", &f.authorize_url}, {"token_url", &f.token_url}, {"device_url", &f.device_url}})
+  for (const auto& [name, value] : {std::pair{"authority", &f.authority},
+                                    {"authorize_url", &f.authorize_url},
+                                    {"token_url", &f.token_url},
+                                    {"device_url", &f.device_url}})
     if (!value->empty()) body[name] = *value;
   if (!f.scopes.empty()) body["scopes"] = f.scopes;
   int exit = done;
@@ -112,7 +123,8 @@ int create_app(context& c, const std::string& tenant, const app_flags& f) {
   return show_created(c, made, exit, made ? text_of(*made, "id") : "");
 }
 
-// ---- messages -----------------------------------------------------------------------------------------------------------------------------
+// ---- messages
+// -----------------------------------------------------------------------------------------------------------------------------
 
 int list_messages(context& c, const std::string& tenant, const list_flags& f, bool follow) {
   const auto base = "/v1/tenants/" + escape(tenant) + "/messages?limit=";
@@ -133,7 +145,13 @@ int list_messages(context& c, const std::string& tenant, const list_flags& f, bo
     } else if (!items.empty() || head) {
       table t({"ID", "CHANNEL", "SEQ", "RECEIVED", "SIZE", "FROM", "SUBJECT"});
       for (const auto& m : items)
-        t.add({{text_of(m, "id")}, {text_of(m, "channel")}, number(m, "sequence"), {text_of(m, "received_at").substr(0, 19)}, number(m, "size"), {sender(m)}, {text_of(m, "subject")}});
+        t.add({{text_of(m, "id")},
+               {text_of(m, "channel")},
+               number(m, "sequence"),
+               {text_of(m, "received_at").substr(0, 19)},
+               number(m, "size"),
+               {sender(m)},
+               {text_of(m, "subject")}});
       const auto text = t.print(c.colours);
       std::printf("%s", head ? text.c_str() : text.c_str() + text.find('\n') + 1);
       head = false;
@@ -160,7 +178,7 @@ int show_message(context& c, const std::string& tenant, const std::string& messa
   if (!(*found)["text"].is_string()) return done;
   std::string text = (*found)["text"].get<std::string>();
   std::printf("\n");
-  for (std::size_t begin = 0; begin < text.size();) {   // line by line: cleaning makes one line of everything
+  for (std::size_t begin = 0; begin < text.size();) {  // line by line: cleaning makes one line of everything
     const auto end = std::min(text.find('\n', begin), text.size());
     std::printf("%s\n", clean_for_terminal(std::string_view(text).substr(begin, end - begin)).c_str());
     begin = end + 1;
@@ -180,7 +198,8 @@ int raw_message(context& c, const std::string& tenant, const std::string& messag
   return written ? done : complain(failed, "the message could not be written");
 }
 
-// ---- the cluster --------------------------------------------------------------------------------------------------------------------------
+// ---- the cluster
+// --------------------------------------------------------------------------------------------------------------------------
 
 int show_cluster(context& c) {
   int exit = done;
@@ -190,7 +209,11 @@ int show_cluster(context& c) {
   table t({"NODE", "STATE", "CHANNELS", "LEASE AGE", "VERSION"});
   for (const auto& n : (*found)["nodes"]) {
     const auto age = n.value("lease_age_seconds", 0.0);
-    t.add({{text_of(n, "name")}, {text_of(n, "state"), colour_of_state(text_of(n, "state"))}, number(n, "channels"), {fmt::format("{:.1f} s", age), colour::none, true}, {text_of(n, "version")}});
+    t.add({{text_of(n, "name")},
+           {text_of(n, "state"), colour_of_state(text_of(n, "state"))},
+           number(n, "channels"),
+           {fmt::format("{:.1f} s", age), colour::none, true},
+           {text_of(n, "version")}});
   }
   print_table(c, t);
   return done;

@@ -18,9 +18,9 @@ constexpr int done = 0, failed = 1, wrong_usage = 2;
 
 struct context {
   client& api;
-  bool json_output = false;   ///< the API's objects instead of tables
+  bool json_output = false;  ///< the API's objects instead of tables
   bool colours = false;
-  bool progress = false;      ///< standard error is a terminal: a line may be rewritten
+  bool progress = false;  ///< standard error is a terminal: a line may be rewritten
 };
 
 /// A secret's way in: a file ("-": standard input), the command line (with a warning), or a prompt.
@@ -52,7 +52,7 @@ struct app_flags {
 };
 
 struct list_flags {
-  std::int64_t limit = 0;   ///< 0: everything
+  std::int64_t limit = 0;  ///< 0: everything
   std::string after, state, node, text, channel;
 };
 

@@ -44,22 +44,31 @@ CLI::App* group_of(CLI::App& top, const char* name, const char* what) {
 
 void tenant_words(CLI::App& top, words& w) {
   auto* g = group_of(top, "tenants", "Customers and their limits");
-  command(*g, w, "list", "All tenants", [&w](context& c) { return list_tenants(c, w.list); })->add_option("--limit", w.list.limit, "At most so many");
+  command(*g, w, "list", "All tenants", [&w](context& c) {
+    return list_tenants(c, w.list);
+  })->add_option("--limit", w.list.limit, "At most so many");
   auto* create = command(*g, w, "create", "Create a tenant", [&w](context& c) { return create_tenant(c, w.name, w.max_channels); });
   create->add_option("name", w.name, "Its name")->required();
   create->add_option("--max-channels", w.max_channels, "Channels it may have");
-  command(*g, w, "show", "One tenant", [&w](context& c) { return show(c, "/v1/tenants/" + escape(w.tenant)); })->add_option("tenant", w.tenant)->required();
-  command(*g, w, "delete", "Delete a tenant and all it has", [&w](context& c) { return remove(c, "/v1/tenants/" + escape(w.tenant), w.tenant); })
-      ->add_option("tenant", w.tenant)->required();
+  command(*g, w, "show", "One tenant", [&w](context& c) { return show(c, "/v1/tenants/" + escape(w.tenant)); })
+      ->add_option("tenant", w.tenant)
+      ->required();
+  command(*g, w, "delete", "Delete a tenant and all it has",
+          [&w](context& c) { return remove(c, "/v1/tenants/" + escape(w.tenant), w.tenant); })
+      ->add_option("tenant", w.tenant)
+      ->required();
 }
 
 void key_words(CLI::App& top, words& w) {
   auto* g = group_of(top, "keys", "A tenant's API keys");
-  command(*g, w, "list", "Keys, without the keys themselves", [&w](context& c) { return list_keys(c, w.tenant); })->add_option("tenant", w.tenant)->required();
+  command(*g, w, "list", "Keys, without the keys themselves", [&w](context& c) { return list_keys(c, w.tenant); })
+      ->add_option("tenant", w.tenant)
+      ->required();
   auto* create = command(*g, w, "create", "Create a key; it is printed once", [&w](context& c) { return create_key(c, w.tenant, w.name); });
   create->add_option("tenant", w.tenant)->required();
   create->add_option("name", w.name, "What it is for")->required();
-  auto* gone = command(*g, w, "delete", "Revoke a key", [&w](context& c) { return remove(c, "/v1/tenants/" + escape(w.tenant) + "/api-keys/" + escape(w.id), w.id); });
+  auto* gone = command(*g, w, "delete", "Revoke a key",
+                       [&w](context& c) { return remove(c, "/v1/tenants/" + escape(w.tenant) + "/api-keys/" + escape(w.id), w.id); });
   gone->add_option("tenant", w.tenant)->required();
   gone->add_option("key", w.id)->required();
 }
@@ -72,7 +81,8 @@ void app_words(CLI::App& top, words& w) {
   create->add_option("--name", w.app.name)->required();
   create->add_option("--provider", w.app.provider, "microsoft, google or custom")->required();
   create->add_option("--client-id", w.app.client_id)->required();
-  create->add_option("--client-secret-file", w.app.client_secret.file, "File with the secret; - for standard input; without it there is a prompt");
+  create->add_option("--client-secret-file", w.app.client_secret.file,
+                     "File with the secret; - for standard input; without it there is a prompt");
   create->add_option("--client-secret", w.app.client_secret.plain, "The secret itself: visible to others on this machine");
   create->add_option("--private-key-file", w.app.private_key_file, "PEM; instead of a secret");
   create->add_option("--certificate-file", w.app.certificate_file, "PEM; belongs to the private key");
@@ -145,8 +155,10 @@ void channel_words(CLI::App& top, words& w) {
   const auto one = [&w] { return "/v1/tenants/" + escape(w.tenant) + "/channels/" + escape(w.channel); };
   auto* shown = command(*g, w, "show", "One channel", [one](context& c) { return show(c, one()); });
   auto* gone = command(*g, w, "delete", "Delete a channel", [one, &w](context& c) { return remove(c, one(), w.channel); });
-  auto* test = command(*g, w, "test", "Try the connection without disturbing it", [&w](context& c) { return test_channel(c, w.tenant, w.channel); });
-  auto* events = command(*g, w, "events", "What happened to it, newest first", [&w](context& c) { return list_events(c, w.tenant, w.channel, w.list); });
+  auto* test =
+      command(*g, w, "test", "Try the connection without disturbing it", [&w](context& c) { return test_channel(c, w.tenant, w.channel); });
+  auto* events = command(*g, w, "events", "What happened to it, newest first",
+                         [&w](context& c) { return list_events(c, w.tenant, w.channel, w.list); });
   for (auto* sub : {edit, auth, shown, gone, test, events}) {
     sub->add_option("tenant", w.tenant)->required();
     sub->add_option("channel", w.channel)->required();
@@ -162,7 +174,8 @@ void channel_words(CLI::App& top, words& w) {
 
 void message_words(CLI::App& top, words& w) {
   auto* g = group_of(top, "messages", "Mail that has arrived");
-  auto* list = command(*g, w, "list", "The feed; with --json one object a line", [&w](context& c) { return list_messages(c, w.tenant, w.list, w.follow); });
+  auto* list = command(*g, w, "list", "The feed; with --json one object a line",
+                       [&w](context& c) { return list_messages(c, w.tenant, w.list, w.follow); });
   list->add_option("tenant", w.tenant)->required();
   list->add_option("--channel", w.list.channel);
   list->add_option("--after", w.list.after, "Go on from this cursor");
@@ -202,14 +215,16 @@ int run(int argc, char** argv) {
   channel_words(top, w);
   message_words(top, w);
   command(top, w, "cluster", "The nodes", [](context& c) { return show_cluster(c); });
-  command(top, w, "drain", "Make a node hand over everything", [&w](context& c) { return drain_node(c, w.node); })->add_option("node", w.node)->required();
+  command(top, w, "drain", "Make a node hand over everything", [&w](context& c) { return drain_node(c, w.node); })
+      ->add_option("node", w.node)
+      ->required();
   for (auto* sub : top.get_subcommands([](CLI::App*) { return true; })) {
     sub->fallthrough();
     for (auto* inner : sub->get_subcommands([](CLI::App*) { return true; })) inner->fallthrough();
   }
   try {
     top.parse(argc, argv);
-  } catch (const CLI::Success& e) {   // --help
+  } catch (const CLI::Success& e) {  // --help
     return top.exit(e);
   } catch (const CLI::ParseError& e) {
     return complain(wrong_usage, std::string(e.what()) + " (mailherd ctl --help)");

@@ -1,3 +1,4 @@
+// node/ctl/output: errors and objects on the terminal; see the header.
 #include "node/ctl/output.hpp"
 
 #include <fmt/format.h>
@@ -34,8 +35,10 @@ std::string plain(const json& j) {
 void flatten(const json& j, const std::string& prefix, std::vector<std::pair<std::string, std::string>>& out) {
   for (const auto& [name, value] : j.items()) {
     const auto path = prefix.empty() ? name : prefix + "." + name;
-    if (value.is_object()) flatten(value, path, out);
-    else out.emplace_back(path, plain(value));
+    if (value.is_object())
+      flatten(value, path, out);
+    else
+      out.emplace_back(path, plain(value));
   }
 }
 
@@ -58,10 +61,12 @@ void print_problem(const context& c, const reply& answer) {
   }
   complain(failed, fmt::format("{} ({})", text_of(problem, "detail"), answer.status));
   if (!problem.contains("errors") || !problem["errors"].is_array()) return;
-  for (const auto& e : problem["errors"]) put(stderr, clean_for_terminal(fmt::format("  {}: {}", text_of(e, "field"), text_of(e, "message"))) + "\n");
+  for (const auto& e : problem["errors"])
+    put(stderr, clean_for_terminal(fmt::format("  {}: {}", text_of(e, "field"), text_of(e, "message"))) + "\n");
 }
 
-std::optional<json> call(context& c, const std::string& method, const std::string& path, const std::optional<json>& body, int& exit, seconds timeout) {
+std::optional<json> call(context& c, const std::string& method, const std::string& path, const std::optional<json>& body, int& exit,
+                         seconds timeout) {
   auto answer = c.api.send(method, path, body, timeout);
   if (!answer) {
     exit = complain(failed, answer.error().detail);
@@ -108,7 +113,7 @@ void print_object(const json& j, bool colours) {
   table t({"field", "value"});
   for (auto& [name, value] : lines) t.add({{name, colour::faint}, {value, name == "state" ? colour_of_state(value) : colour::none}});
   const auto text = t.print(colours);
-  put(stdout, text.substr(text.find('\n') + 1));   // without the head: the names say it
+  put(stdout, text.substr(text.find('\n') + 1));  // without the head: the names say it
 }
 
 void print_table(const context& c, const table& t) { put(stdout, t.print(c.colours)); }
@@ -120,7 +125,8 @@ std::string text_of(const json& j, const std::string& path) {
 
 colour colour_of_state(const std::string& state) {
   if (state == "active" || state == "done" || state == "ok") return colour::good;
-  if (state == "connecting" || state == "backfilling" || state == "throttled" || state == "backoff" || state == "consent_pending" || state == "draining" || state == "running")
+  if (state == "connecting" || state == "backfilling" || state == "throttled" || state == "backoff" || state == "consent_pending" ||
+      state == "draining" || state == "running")
     return colour::busy;
   if (state == "disabled") return colour::faint;
   return colour::bad;

@@ -1,3 +1,4 @@
+// node/ctl/secrets: files, standard input, prompts; see the header.
 #include "node/ctl/secrets.hpp"
 
 #include <termios.h>
@@ -51,7 +52,8 @@ result<secret<>> read_secret(const secret_source& from, const std::string& what,
     return line_of(in, what, from.file);
   }
   if (!from.plain.empty()) {
-    std::fprintf(stderr, "mailherd ctl: warning: a %s on the command line can be seen by every user of this machine; use %s\n", what.c_str(), flag.c_str());
+    std::fprintf(stderr, "mailherd ctl: warning: a %s on the command line can be seen by every user of this machine; use %s\n",
+                 what.c_str(), flag.c_str());
     return secret<>(from.plain);
   }
   if (isatty(STDIN_FILENO) == 0) return fail(failure::invalid_input, "no " + what + ": give " + flag + " (\"-\" reads standard input)");
@@ -68,7 +70,8 @@ result<secret<>> read_secret(const secret_source& from, const std::string& what,
 result<std::string> read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in || bytes.empty() || bytes.size() > most_file_bytes) return fail(failure::invalid_input, path + " cannot be read, is empty, or is larger than 64 KiB");
+  if (!in || bytes.empty() || bytes.size() > most_file_bytes)
+    return fail(failure::invalid_input, path + " cannot be read, is empty, or is larger than 64 KiB");
   return bytes;
 }
 

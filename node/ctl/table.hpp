@@ -24,7 +24,7 @@ std::string paint(std::string_view text, colour c);
 struct cell {
   std::string text;
   colour paint = colour::none;
-  bool right = false;   ///< numbers
+  bool right = false;  ///< numbers
 };
 
 class table {

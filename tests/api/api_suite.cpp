@@ -1,4 +1,5 @@
-// The API as its users see it, over real sockets. Runs over the store that `make_world` gives: in memory (api.service), PostgreSQL (api.postgres).
+// The API as its users see it, over real sockets. Runs over the store that `make_world` gives: in memory (api.service), PostgreSQL
+// (api.postgres).
 #include <gtest/gtest.h>
 
 #include <set>
@@ -13,9 +14,12 @@ namespace {
 using nlohmann::json;
 
 const std::string raw_mail =
-    "From: =?utf-8?q?J=C3=BCrgen?= <j@acme.test>\r\nTo: support@acme.test\r\nSubject: Hello\r\n =?utf-8?q?W=C3=B6rld?=\r\nMessage-ID: <1@acme.test>\r\n"
-    "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGood day\r\n"
-    "--b\r\nContent-Type: application/pdf; name=\"a b.pdf\"\r\nContent-Disposition: attachment; filename=\"a b.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    "From: =?utf-8?q?J=C3=BCrgen?= <j@acme.test>\r\nTo: support@acme.test\r\nSubject: Hello\r\n =?utf-8?q?W=C3=B6rld?=\r\nMessage-ID: "
+    "<1@acme.test>\r\n"
+    "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGood "
+    "day\r\n"
+    "--b\r\nContent-Type: application/pdf; name=\"a b.pdf\"\r\nContent-Disposition: attachment; filename=\"a "
+    "b.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     "JVBERg==\r\n--b\r\nContent-Type: text/html\r\nContent-Disposition: attachment; filename=x.html\r\n\r\n<script>1</script>\r\n--b--\r\n";
 
 class api_suite : public ::testing::Test {
@@ -25,23 +29,33 @@ class api_suite : public ::testing::Test {
     other_ = api_.id_of(api_.call("POST", "/v1/tenants", R"({"name":"Rival"})"));
     key_ = make_key(tenant_);
     other_key_ = make_key(other_);
-    api_.seen.clear();   // keys are shown on purpose, once
+    api_.seen.clear();  // keys are shown on purpose, once
   }
   ~api_suite() override { EXPECT_EQ(api_.logged, "") << "a defect was logged"; }
 
-  std::string make_key(const std::string& tenant) { return api_.call("POST", "/v1/tenants/" + tenant + "/api-keys", R"({"name":"k"})").json().value("key", ""); }
+  std::string make_key(const std::string& tenant) {
+    return api_.call("POST", "/v1/tenants/" + tenant + "/api-keys", R"({"name":"k"})").json().value("key", "");
+  }
   std::string in(const std::string& tenant, const std::string& rest = "") const { return "/v1/tenants/" + tenant + rest; }
   std::string channel_body(const std::string& name = "Support") const {
-    return json{{"name", name}, {"address", "support@acme.test"}, {"incoming", {{"protocol", "imap"}, {"host", "mail.acme.test"},
-                {"proxy", {{"kind", "socks5"}, {"host", "proxy.test"}, {"port", 1080}, {"username", "pu"}, {"password", "proxy-canary"}}}}},
-                {"auth", {{"type", "basic"}, {"username", "support"}, {"password", "password-canary"}}}}.dump();
+    return json{
+        {"name", name},
+        {"address", "support@acme.test"},
+        {"incoming",
+         {{"protocol", "imap"},
+          {"host", "mail.acme.test"},
+          {"proxy", {{"kind", "socks5"}, {"host", "proxy.test"}, {"port", 1080}, {"username", "pu"}, {"password", "proxy-canary"}}}}},
+        {"auth", {{"type", "basic"}, {"username", "support"}, {"password", "password-canary"}}}}
+        .dump();
   }
   std::string make_channel(const std::string& tenant, const std::string& name = "Support") {
     const auto r = api_.call("POST", in(tenant, "/channels"), channel_body(name));
     EXPECT_EQ(r.status, 201) << r.body;
     return api_.id_of(r);
   }
-  void deliver(const std::string& channel, const std::string& raw) { world_->deliver(*parse_id<tenant_id>(tenant_), *parse_id<channel_id>(channel), raw); }
+  void deliver(const std::string& channel, const std::string& raw) {
+    world_->deliver(*parse_id<tenant_id>(tenant_), *parse_id<channel_id>(channel), raw);
+  }
 
   std::unique_ptr<world> world_;
   api_under_test api_;
@@ -80,12 +94,25 @@ TEST_F(api_suite, a_key_sees_its_tenant_and_nothing_else) {
 
   const std::string nobody = api_.call("GET", in("t999999"), {}, key_).body;
   for (const auto& [method, path, body] : std::vector<std::tuple<std::string, std::string, std::optional<std::string>>>{
-           {"GET", in(other_), {}}, {"GET", in(other_, "/channels"), {}}, {"GET", in(other_, "/channels/" + theirs), {}}, {"GET", in(tenant_, "/channels/" + theirs), {}},
-           {"PATCH", in(tenant_, "/channels/" + theirs), R"({"name":"x"})"}, {"DELETE", in(tenant_, "/channels/" + theirs), {}}, {"POST", in(tenant_, "/channels/" + theirs + "/test"), {}},
-           {"PUT", in(tenant_, "/channels/" + theirs + "/auth"), R"({"type":"basic","username":"u","password":"p"})"}, {"GET", in(tenant_, "/channels/" + theirs + "/events"), {}},
-           {"GET", in(other_, "/messages"), {}}, {"GET", in(tenant_, "/messages?channel=" + theirs), {}}, {"GET", in(tenant_, "/messages/m" + other_.substr(1) + "-1"), {}},
-           {"POST", in(other_, "/api-keys"), R"({"name":"x"})"}, {"POST", in(other_, "/test-connection"), channel_body()}, {"GET", "/v1/cluster", {}},
-           {"POST", "/v1/cluster/nodes/here/drain", {}}, {"POST", "/v1/tenants", R"({"name":"x"})"}, {"PATCH", in(tenant_), R"({"name":"x"})"}, {"DELETE", in(tenant_), {}}}) {
+           {"GET", in(other_), {}},
+           {"GET", in(other_, "/channels"), {}},
+           {"GET", in(other_, "/channels/" + theirs), {}},
+           {"GET", in(tenant_, "/channels/" + theirs), {}},
+           {"PATCH", in(tenant_, "/channels/" + theirs), R"({"name":"x"})"},
+           {"DELETE", in(tenant_, "/channels/" + theirs), {}},
+           {"POST", in(tenant_, "/channels/" + theirs + "/test"), {}},
+           {"PUT", in(tenant_, "/channels/" + theirs + "/auth"), R"({"type":"basic","username":"u","password":"p"})"},
+           {"GET", in(tenant_, "/channels/" + theirs + "/events"), {}},
+           {"GET", in(other_, "/messages"), {}},
+           {"GET", in(tenant_, "/messages?channel=" + theirs), {}},
+           {"GET", in(tenant_, "/messages/m" + other_.substr(1) + "-1"), {}},
+           {"POST", in(other_, "/api-keys"), R"({"name":"x"})"},
+           {"POST", in(other_, "/test-connection"), channel_body()},
+           {"GET", "/v1/cluster", {}},
+           {"POST", "/v1/cluster/nodes/here/drain", {}},
+           {"POST", "/v1/tenants", R"({"name":"x"})"},
+           {"PATCH", in(tenant_), R"({"name":"x"})"},
+           {"DELETE", in(tenant_), {}}}) {
     const auto r = api_.call(method, path, body, key_);
     EXPECT_EQ(r.status, 404) << method << " " << path << " " << r.body;
     EXPECT_EQ(r.body, nobody) << "the words must not tell whose it is: " << path;
@@ -123,8 +150,10 @@ TEST_F(api_suite, lists_are_cut_into_pages_without_gap_or_repetition) {
   for (int page = 0; page < 4; ++page) {
     const auto r = api_.call("GET", in(tenant_, "/channels?limit=2" + (after.empty() ? "" : "&after=" + after))).json();
     for (const auto& c : r["items"]) EXPECT_TRUE(seen.insert(c["id"]).second);
-    if (page < 3) ASSERT_TRUE(r["next"].is_string());
-    else EXPECT_TRUE(r["next"].is_null());
+    if (page < 3)
+      ASSERT_TRUE(r["next"].is_string());
+    else
+      EXPECT_TRUE(r["next"].is_null());
     if (r["next"].is_string()) after = r["next"];
   }
   EXPECT_EQ(seen, made);
@@ -134,10 +163,19 @@ TEST_F(api_suite, lists_are_cut_into_pages_without_gap_or_repetition) {
 }
 
 TEST_F(api_suite, wrong_queries_are_400_naming_the_parameter) {
-  for (const auto& [query, field] : std::vector<std::pair<std::string, std::string>>{
-           {"/channels?limit=0", "limit"}, {"/channels?limit=1001", "limit"}, {"/channels?limit=x", "limit"}, {"/channels?limit=1&limit=2", "limit"}, {"/channels?state=happy", "state"},
-           {"/channels?colour=red", "colour"}, {"/channels?q=%FF", "q"}, {"/channels?q=%zz", "q"}, {"/messages?after=-1", "after"}, {"/messages?after=x", "after"},
-           {"/messages?wait=-1", "wait"}, {"/messages?wait=1.5", "wait"}, {"/messages?channel=17", "channel"}}) {
+  for (const auto& [query, field] : std::vector<std::pair<std::string, std::string>>{{"/channels?limit=0", "limit"},
+                                                                                     {"/channels?limit=1001", "limit"},
+                                                                                     {"/channels?limit=x", "limit"},
+                                                                                     {"/channels?limit=1&limit=2", "limit"},
+                                                                                     {"/channels?state=happy", "state"},
+                                                                                     {"/channels?colour=red", "colour"},
+                                                                                     {"/channels?q=%FF", "q"},
+                                                                                     {"/channels?q=%zz", "q"},
+                                                                                     {"/messages?after=-1", "after"},
+                                                                                     {"/messages?after=x", "after"},
+                                                                                     {"/messages?wait=-1", "wait"},
+                                                                                     {"/messages?wait=1.5", "wait"},
+                                                                                     {"/messages?channel=17", "channel"}}) {
     const auto r = api_.call("GET", in(tenant_, query));
     EXPECT_EQ(r.status, 400) << query;
     ASSERT_TRUE(r.json()["errors"].is_array()) << query;
@@ -153,7 +191,8 @@ TEST_F(api_suite, wrong_bodies_are_problems) {
   EXPECT_EQ(api_.call("POST", path, "").status, 400);
   EXPECT_EQ(api_.call("POST", path, "{\"name\":\"\xFF\"}").status, 400);
   EXPECT_EQ(api_.call("POST", path, "a=b", operator_token, {{"Content-Type", "application/x-www-form-urlencoded"}}).status, 415);
-  EXPECT_EQ(api_.call("POST", path, "{}", operator_token, {{"Content-Type", "application/json"}, {"Content-Encoding", "gzip"}}).status, 415);
+  EXPECT_EQ(api_.call("POST", path, "{}", operator_token, {{"Content-Type", "application/json"}, {"Content-Encoding", "gzip"}}).status,
+            415);
   EXPECT_EQ(api_.call("POST", path, "{\"name\":\"" + std::string(limits::api_body_bytes, 'x') + "\"}").status, 413);
   EXPECT_EQ(api_.call("GET", "/v1/nothing").status, 404);
   r = api_.call("PUT", path, "{}");
@@ -165,7 +204,11 @@ TEST_F(api_suite, wrong_bodies_are_problems) {
   EXPECT_EQ(p["status"], 422);
   EXPECT_EQ(p["type"], "urn:mailherd:problem:invalid-input");
   EXPECT_GE(p["errors"].size(), 4u);
-  r = api_.call("POST", path, json{{"name", "x"}, {"incoming", {{"protocol", "imap"}, {"host", "h.test"}}}, {"auth", {{"type", "oauth2"}, {"app", "a99999"}, {"grant", "device_code"}}}}.dump());
+  r = api_.call("POST", path,
+                json{{"name", "x"},
+                     {"incoming", {{"protocol", "imap"}, {"host", "h.test"}}},
+                     {"auth", {{"type", "oauth2"}, {"app", "a99999"}, {"grant", "device_code"}}}}
+                    .dump());
   EXPECT_EQ(r.status, 422);
   EXPECT_EQ(r.json()["errors"][0]["field"], "auth.app");
 }
@@ -219,13 +262,18 @@ TEST_F(api_suite, an_unsaved_channel_can_be_tried) {
 
 TEST_F(api_suite, oauth_apps_live_and_their_secrets_never_come_out) {
   const auto apps = in(tenant_, "/oauth-apps");
-  const auto made = api_.call("POST", apps, R"({"name":"Entra","provider":"microsoft","client_id":"cid","client_secret":"app-canary","authority":"common"})", key_);
+  const auto made = api_.call(
+      "POST", apps, R"({"name":"Entra","provider":"microsoft","client_id":"cid","client_secret":"app-canary","authority":"common"})", key_);
   ASSERT_EQ(made.status, 201) << made.body;
   EXPECT_EQ(made.json()["credential"], "client_secret");
   const auto app = api_.id_of(made);
   EXPECT_EQ(api_.call("GET", in(other_, "/oauth-apps/" + app)).status, 404);
-  const auto channel = api_.call("POST", in(tenant_, "/channels"), json{{"name", "x"}, {"incoming", {{"protocol", "imap"}, {"host", "h.test"}}},
-                                 {"auth", {{"type", "oauth2"}, {"app", app}, {"grant", "authorization_code"}, {"refresh_token", "refresh-canary"}}}}.dump());
+  const auto channel =
+      api_.call("POST", in(tenant_, "/channels"),
+                json{{"name", "x"},
+                     {"incoming", {{"protocol", "imap"}, {"host", "h.test"}}},
+                     {"auth", {{"type", "oauth2"}, {"app", app}, {"grant", "authorization_code"}, {"refresh_token", "refresh-canary"}}}}
+                    .dump());
   EXPECT_EQ(channel.status, 201) << channel.body;
   EXPECT_EQ(channel.json()["auth"]["app"], app);
   EXPECT_EQ(api_.call("POST", in(tenant_, "/channels/" + api_.id_of(channel) + "/test")).status, 200);
@@ -239,19 +287,38 @@ TEST_F(api_suite, oauth_apps_live_and_their_secrets_never_come_out) {
   EXPECT_EQ(api_.seen.find("canary"), std::string::npos);
 }
 
-// ---- Idempotency-Key ----------------------------------------------------------------------------------------------------------------------
+TEST_F(api_suite, a_grant_needs_an_app_that_can_give_it) {
+  const auto app =
+      api_.id_of(api_.call("POST", in(tenant_, "/oauth-apps"),
+                           R"({"name":"x","provider":"custom","client_id":"i","client_secret":"s","token_url":"https://idp.test/t"})"));
+  const auto errors = [&](const char* grant) {
+    const json body = {{"name", "x"},
+                       {"incoming", {{"protocol", "imap"}, {"host", "h.test"}}},
+                       {"auth", {{"type", "oauth2"}, {"app", app}, {"grant", grant}}}};
+    const auto r = api_.call("POST", in(tenant_, "/channels"), body.dump());
+    return r.status == 201 ? std::string("none") : r.json()["errors"][0]["field"].get<std::string>();
+  };
+  EXPECT_EQ(errors("authorization_code"), "auth.grant");
+  EXPECT_EQ(errors("device_code"), "auth.grant");
+  EXPECT_EQ(errors("client_credentials"), "none");
+}
+
+// ---- Idempotency-Key
+// ----------------------------------------------------------------------------------------------------------------------
 
 TEST_F(api_suite, a_repeated_request_does_nothing_twice) {
   const auto path = in(tenant_, "/channels");
   const std::map<std::string, std::string> key = {{"Idempotency-Key", "abc-1"}};
-  const auto first = api_.call("POST", path, channel_body(), operator_token, key), again = api_.call("POST", path, channel_body(), operator_token, key);
+  const auto first = api_.call("POST", path, channel_body(), operator_token, key),
+             again = api_.call("POST", path, channel_body(), operator_token, key);
   EXPECT_EQ(first.status, 201);
   EXPECT_EQ(again.status, 201);
   EXPECT_EQ(again.body, first.body);
   EXPECT_EQ(again.header("idempotency-replayed"), "true");
   EXPECT_EQ(api_.call("GET", path).json()["items"].size(), 1u);
   EXPECT_EQ(api_.call("POST", path, channel_body("Other"), operator_token, key).status, 409);
-  EXPECT_EQ(api_.call("POST", in(other_, "/channels"), channel_body(), other_key_, key).status, 201) << "keys of different callers do not meet";
+  EXPECT_EQ(api_.call("POST", in(other_, "/channels"), channel_body(), other_key_, key).status, 201)
+      << "keys of different callers do not meet";
   EXPECT_EQ(api_.call("POST", path, channel_body(), operator_token, {{"Idempotency-Key", std::string(256, 'x')}}).status, 400);
 }
 
@@ -264,7 +331,8 @@ TEST_F(api_suite, a_repeated_request_for_an_api_key_gives_the_same_key) {
   EXPECT_EQ(api_.call("GET", in(tenant_), {}, again.json()["key"].get<std::string>()).status, 200);
 }
 
-// ---- messages -----------------------------------------------------------------------------------------------------------------------------
+// ---- messages
+// -----------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(api_suite, the_feed_is_ordered_and_its_cursor_goes_on) {
   const auto a = make_channel(tenant_, "a"), b = make_channel(tenant_, "b");
@@ -301,7 +369,8 @@ TEST_F(api_suite, a_waiting_reader_is_woken_by_new_mail) {
   std::vector<std::unique_ptr<http_connection>> connections;
   for (int i = 0; i < 3; ++i) {
     connections.push_back(std::make_unique<http_connection>(api_.server->port()));
-    connections.back()->write("GET " + in(tenant_, "/messages?wait=30") + " HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + key_ + "\r\n\r\n");
+    connections.back()->write("GET " + in(tenant_, "/messages?wait=30") + " HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + key_ +
+                              "\r\n\r\n");
   }
   deliver(channel, raw_mail);
   api_.server->wake(*parse_id<tenant_id>(other_));
@@ -349,7 +418,8 @@ TEST_F(api_suite, a_message_in_all_its_forms) {
   EXPECT_EQ(r.header("x-content-type-options"), "nosniff");
   EXPECT_EQ(api_.call("GET", path + "/attachments/2", {}, key_).status, 404);
   EXPECT_EQ(api_.call("GET", path + "/attachments/x", {}, key_).status, 404);
-  for (const auto& bad : std::vector<std::string>{"m1", "1", "m1-0", "m99999-1", "m" + tenant_.substr(1) + "-99999"}) EXPECT_EQ(api_.call("GET", in(tenant_, "/messages/" + bad)).status, 404) << bad;
+  for (const auto& bad : std::vector<std::string>{"m1", "1", "m1-0", "m99999-1", "m" + tenant_.substr(1) + "-99999"})
+    EXPECT_EQ(api_.call("GET", in(tenant_, "/messages/" + bad)).status, 404) << bad;
   EXPECT_EQ(api_.call("GET", in(other_, "/messages/" + id), {}, other_key_).status, 404);
   EXPECT_EQ(api_.call("GET", in(other_, "/messages/" + id)).status, 404) << "not even an operator reaches it by another tenant's path";
 }
@@ -366,7 +436,8 @@ TEST_F(api_suite, a_large_message_streams_byte_for_byte) {
   EXPECT_EQ(api_.call("GET", in(tenant_, "/messages/" + id)).json()["subject"], "large");
 }
 
-// ---- cluster, metrics ---------------------------------------------------------------------------------------------------------------------
+// ---- cluster, metrics
+// ---------------------------------------------------------------------------------------------------------------------
 
 TEST_F(api_suite, the_cluster_is_for_operators) {
   EXPECT_TRUE(api_.call("GET", "/v1/cluster").json()["nodes"].is_array());

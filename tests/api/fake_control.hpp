@@ -20,7 +20,8 @@ class fake_control final : public actors::control {
     actors::test_report report;
     report.ok = false;
     report.account = subject.auth.username;
-    report.steps = {{"dns", true, milliseconds(3), "192.0.2.1", "", {}}, {"tcp", false, milliseconds(20), "refused", "Check the port.", failure::connect_refused}};
+    report.steps = {{"dns", true, milliseconds(3), "192.0.2.1", "", {}},
+                    {"tcp", false, milliseconds(20), "refused", "Check the port.", failure::connect_refused}};
     on_done(report);
   }
   void changed(tenant_id, channel_id channel) override {

@@ -31,7 +31,7 @@ class fake_admin final : public store::admin_store {
   std::map<std::pair<std::string, std::string>, std::pair<sha256_digest, std::optional<remembered>>> idempotent;
   std::int64_t next = 1;
   int body_reads = 0, key_lookups = 0;
-  int edits_between = 0;   ///< so many edits by somebody else come just before ours
+  int edits_between = 0;  ///< so many edits by somebody else come just before ours
 
   bool may(const caller& who, tenant_id t) const { return tenants.contains(t) && (!who.only || *who.only == t); }
   static tl::unexpected<error> missing() { return fail(failure::not_found); }
@@ -68,7 +68,8 @@ class fake_admin final : public store::admin_store {
   result<page<tenant_record>> list_tenants(const caller& who, std::size_t limit, const std::string& after) override {
     return cut(tenants, limit, after, [&](tenant_id id, const tenant_record& t) { return may(who, id) ? &t : nullptr; });
   }
-  result<tenant_record> update_tenant(tenant_id t, const std::optional<std::string>& name, const std::optional<tenant_limits>& limits) override {
+  result<tenant_record> update_tenant(tenant_id t, const std::optional<std::string>& name,
+                                      const std::optional<tenant_limits>& limits) override {
     if (!tenants.contains(t)) return missing();
     if (name) tenants[t].name = *name;
     if (limits) tenants[t].limits = *limits;
@@ -78,7 +79,8 @@ class fake_admin final : public store::admin_store {
     if (tenants.erase(t) == 0) return missing();
     return {};
   }
-  result<store::api_key_record> create_api_key(const caller& who, tenant_id t, const std::string& name, const sha256_digest& digest) override {
+  result<store::api_key_record> create_api_key(const caller& who, tenant_id t, const std::string& name,
+                                               const sha256_digest& digest) override {
     if (!may(who, t)) return missing();
     const api_key_id id{next++};
     digests[digest] = id;
@@ -130,7 +132,8 @@ class fake_admin final : public store::admin_store {
     apps.erase(app);
     return {};
   }
-  result<channel_record> create_channel(const caller& who, tenant_id t, const channel_spec& spec, const credential& auth, const std::string&) override {
+  result<channel_record> create_channel(const caller& who, tenant_id t, const channel_spec& spec, const credential& auth,
+                                        const std::string&) override {
     if (!may(who, t)) return missing();
     channel_record c;
     c.id = {next++};
@@ -147,13 +150,18 @@ class fake_admin final : public store::admin_store {
     if (!may(who, t) || !channels.contains(id) || channels[id].tenant != t) return missing();
     return channels[id];
   }
-  result<page<channel_record>> list_channels(const caller& who, tenant_id t, const store::channel_filter& f, std::size_t limit, const std::string& after) override {
+  result<page<channel_record>> list_channels(const caller& who, tenant_id t, const store::channel_filter& f, std::size_t limit,
+                                             const std::string& after) override {
     if (!may(who, t)) return missing();
     return cut(channels, limit, after, [&](channel_id, const channel_record& c) {
-      return c.tenant == t && (!f.state || c.state == *f.state) && c.spec.name.find(f.text) != std::string::npos && (f.node.empty() || c.node == f.node) ? &c : nullptr;
+      return c.tenant == t && (!f.state || c.state == *f.state) && c.spec.name.find(f.text) != std::string::npos &&
+                     (f.node.empty() || c.node == f.node)
+                 ? &c
+                 : nullptr;
     });
   }
-  result<channel_record> update_channel(const caller& who, tenant_id t, channel_id id, const channel_spec& spec, std::int64_t revision, const std::string&) override {
+  result<channel_record> update_channel(const caller& who, tenant_id t, channel_id id, const channel_spec& spec, std::int64_t revision,
+                                        const std::string&) override {
     if (auto old = get_channel(who, t, id); !old) return missing();
     auto& c = channels[id];
     if (edits_between > 0) {
@@ -181,7 +189,8 @@ class fake_admin final : public store::admin_store {
     if (auto old = get_channel(who, t, id); !old) return missing();
     return page<store::channel_event>{{{{1}, {}, "created", "connecting", "", "", "operator"}}, ""};
   }
-  result<std::vector<store::stored_message>> feed(const caller& who, tenant_id t, std::optional<channel_id> channel, std::int64_t after, std::size_t limit) override {
+  result<std::vector<store::stored_message>> feed(const caller& who, tenant_id t, std::optional<channel_id> channel, std::int64_t after,
+                                                  std::size_t limit) override {
     if (!may(who, t)) return missing();
     std::vector<store::stored_message> out;
     for (const auto& [m, raw] : mail[t])
@@ -209,7 +218,8 @@ class fake_admin final : public store::admin_store {
     return std::vector<store::node_record>{{"here", "1.0", "active", 3, 0.5}, {"there", "1.0", "lost", 0, 99}};
   }
   result<std::vector<store::channel_gauge>> gauges() override { return std::vector<store::channel_gauge>{}; }
-  result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override {
+  result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key,
+                                                     const sha256_digest& request) override {
     const auto [at, fresh] = idempotent.try_emplace({scope, key}, request, std::nullopt);
     if (fresh) return std::nullopt;
     if (at->second.first != request || !at->second.second) return fail(failure::conflict);
@@ -239,7 +249,9 @@ class fake_mail final : public store::mail_store {
   result<std::vector<uid>> stored_uids(const guard&, const std::string&, uid_validity, uid, uid, std::size_t) override { return no(); }
   result<std::vector<std::string>> stored_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<store::candidate>> find_candidates(const guard&, const std::string&, uid_validity,
-                                                        const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>&) override { return no(); }
+                                                        const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>&) override {
+    return no();
+  }
   result<unsigned> note_try(const guard&, const message_source&) override { return no(); }
   result<void> set_state(const guard&, const state_change&) override { return no(); }
   result<void> touch_success(const std::vector<std::pair<guard, wall_time>>&) override { return no(); }
@@ -250,7 +262,9 @@ class fake_mail final : public store::mail_store {
     if (l.record.app) l.app = admin_.apps[l.record.app];
     return l;
   }
-  result<void> rotate_refresh_token(const guard&, std::int64_t, const secret<>&, const secret<>&, const std::string&) override { return no(); }
+  result<void> rotate_refresh_token(const guard&, std::int64_t, const secret<>&, const secret<>&, const std::string&) override {
+    return no();
+  }
   result<incarnation> join(const std::string&, const std::string&, seconds) override { return no(); }
   result<void> renew(const incarnation&, seconds) override { return no(); }
   result<std::vector<guard>> claim(const incarnation&, std::size_t) override { return no(); }
@@ -304,9 +318,12 @@ class fake_executor final : public store::executor {
       {
         const std::lock_guard rows(guard);
         store::session session{mail, admin};
-        if (drops) work = nullptr;
-        else if (down) work(fail(failure::store_unavailable, "connection refused at 10.0.0.1"));
-        else work(&session);
+        if (drops)
+          work = nullptr;
+        else if (down)
+          work(fail(failure::store_unavailable, "connection refused at 10.0.0.1"));
+        else
+          work(&session);
         work = nullptr;
       }
       ++ran;

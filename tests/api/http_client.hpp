@@ -1,6 +1,7 @@
 // tests/api/http_client: a plain blocking HTTP/1.1 client on a socket, which can also misbehave.
 //
-// Owns:   one connection. Used by the tests of api and ctl. Every read has a deadline: a hanging server fails the test instead of hanging it.
+// Owns:   one connection. Used by the tests of api and ctl. Every read has a deadline: a hanging server fails the test instead of hanging
+// it.
 #pragma once
 
 #include <arpa/inet.h>

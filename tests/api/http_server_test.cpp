@@ -25,7 +25,9 @@ class http_server_test : public ::testing::Test {
     server_->run();
   }
   void serve_echo(http_limits limits = {50, 4096, 10'000, seconds(20), seconds(20), seconds(20)}) {
-    serve([](const request& r, const respond& answer) { (*answer)(json_answer(200, std::string(to_string(r.method)) + " " + r.target + " " + r.body)); }, limits);
+    serve([](const request& r,
+             const respond& answer) { (*answer)(json_answer(200, std::string(to_string(r.method)) + " " + r.target + " " + r.body)); },
+          limits);
   }
   void TearDown() override {
     if (server_) server_->stop(seconds(5));
@@ -56,10 +58,11 @@ TEST_F(http_server_test, head_has_the_length_and_no_body) {
 
 TEST_F(http_server_test, malformed_requests_are_400_and_close) {
   serve_echo();
-  for (const std::string bad : {"nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
-                                "GET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-                                "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-                                "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+  for (const std::string bad :
+       {"nonsense\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
     http_connection c(port_);
     c.write(bad);
     EXPECT_EQ(c.read_reply().status, 400) << bad;
@@ -184,8 +187,10 @@ TEST_F(http_server_test, a_request_that_nobody_answers_gets_503) {
 TEST_F(http_server_test, stopping_waits_for_requests_under_way_and_closes_idle_connections) {
   std::promise<respond> held;
   serve([&](const request& r, const respond& answer) {
-    if (r.target == "/slow") held.set_value(answer);
-    else (*answer)(no_content());
+    if (r.target == "/slow")
+      held.set_value(answer);
+    else
+      (*answer)(no_content());
   });
   http_connection idle(port_), busy(port_);
   EXPECT_EQ(idle.send("GET", "/").status, 204);

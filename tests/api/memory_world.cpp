@@ -65,7 +65,8 @@ TEST(api_faults, an_idempotency_key_of_a_request_that_failed_for_a_while_is_free
   api_under_test api(store);
   const std::map<std::string, std::string> key = {{"Idempotency-Key", "k"}};
   const auto tenant = api.id_of(api.call("POST", "/v1/tenants", tenant_body));
-  const std::string body = R"({"name":"x","incoming":{"protocol":"imap","host":"h.test"},"auth":{"type":"basic","username":"u","password":"p"}})";
+  const std::string body =
+      R"({"name":"x","incoming":{"protocol":"imap","host":"h.test"},"auth":{"type":"basic","username":"u","password":"p"}})";
   api.control.busy = true;
   EXPECT_EQ(api.call("POST", "/v1/tenants/" + tenant + "/test-connection", body, operator_token, key).status, 503);
   api.control.busy = false;
@@ -87,9 +88,11 @@ TEST(api_faults, an_edit_that_meets_another_is_merged_into_it) {
   fake_executor store;
   api_under_test api(store);
   const auto tenant = api.id_of(api.call("POST", "/v1/tenants", tenant_body));
-  const auto path = "/v1/tenants/" + tenant + "/channels/" +
-                    api.id_of(api.call("POST", "/v1/tenants/" + tenant + "/channels",
-                                       R"({"name":"x","incoming":{"protocol":"imap","host":"h.test"},"auth":{"type":"basic","username":"u","password":"p"}})"));
+  const auto path =
+      "/v1/tenants/" + tenant + "/channels/" +
+      api.id_of(
+          api.call("POST", "/v1/tenants/" + tenant + "/channels",
+                   R"({"name":"x","incoming":{"protocol":"imap","host":"h.test"},"auth":{"type":"basic","username":"u","password":"p"}})"));
   const auto edits_between = [&](int n) {
     const std::lock_guard lock(store.guard);
     store.admin.edits_between = n;
@@ -115,7 +118,8 @@ TEST(api_faults, a_slow_reader_of_a_large_message_holds_no_worker) {
   const auto tenant = api.id_of(api.call("POST", "/v1/tenants", tenant_body));
   world.deliver(*parse_id<tenant_id>(tenant), {1}, "Subject: x\r\n\r\n" + std::string(40 * limits::mib, 'x'));
   http_connection slow(api.server->port());
-  slow.write("GET /v1/tenants/" + tenant + "/messages/m" + tenant.substr(1) + "-1/raw HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + std::string(operator_token) + "\r\n\r\n");
+  slow.write("GET /v1/tenants/" + tenant + "/messages/m" + tenant.substr(1) + "-1/raw HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " +
+             std::string(operator_token) + "\r\n\r\n");
   ASSERT_TRUE(slow.read_some());
   for (int i = 0; i < 20; ++i) EXPECT_EQ(api.call("GET", "/v1/tenants").status, 200) << "the only worker is free";
   {

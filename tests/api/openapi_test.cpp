@@ -86,8 +86,9 @@ class checker {
   }
   void check_type(const YAML::Node& type, const out_json& value, const std::string& path) {
     const auto fits = [&](const std::string& t) {
-      return (t == "string" && value.is_string()) || (t == "integer" && value.is_number_integer()) || (t == "number" && value.is_number()) || (t == "boolean" && value.is_boolean()) ||
-             (t == "object" && value.is_object()) || (t == "array" && value.is_array()) || (t == "null" && value.is_null());
+      return (t == "string" && value.is_string()) || (t == "integer" && value.is_number_integer()) ||
+             (t == "number" && value.is_number()) || (t == "boolean" && value.is_boolean()) || (t == "object" && value.is_object()) ||
+             (t == "array" && value.is_array()) || (t == "null" && value.is_null());
     };
     bool ok = type.IsScalar() && fits(type.as<std::string>());
     if (type.IsSequence())
@@ -115,7 +116,8 @@ TEST(openapi, has_every_route_and_no_other) {
   std::set<std::string> documented, real;
   for (const auto& path : document()["paths"])
     for (const auto& operation : path.second)
-      if (const auto verb = operation.first.as<std::string>(); verb != "parameters") documented.insert(verb + " " + path.first.as<std::string>());
+      if (const auto verb = operation.first.as<std::string>(); verb != "parameters")
+        documented.insert(verb + " " + path.first.as<std::string>());
   for (const auto& r : routes()) {
     std::string verb(to_string(r.method));
     for (auto& ch : verb) ch = static_cast<char>(std::tolower(ch));
@@ -143,7 +145,8 @@ TEST(openapi, knows_parameters_bodies_and_tokens_of_every_route) {
       }
     }
     EXPECT_EQ(query, (std::set<std::string>(r.query.begin(), r.query.end()))) << where;
-    for (auto at = r.path.find('{'); at != std::string_view::npos; at = r.path.find('{', at + 1)) wanted_path.insert(std::string(r.path.substr(at + 1, r.path.find('}', at) - at - 1)));
+    for (auto at = r.path.find('{'); at != std::string_view::npos; at = r.path.find('{', at + 1))
+      wanted_path.insert(std::string(r.path.substr(at + 1, r.path.find('}', at) - at - 1)));
     EXPECT_EQ(in_path, wanted_path) << where;
     EXPECT_EQ(static_cast<bool>(operation["requestBody"]), r.body == body_rule::object) << where;
     EXPECT_EQ(operation["security"] && operation["security"].size() == 0, r.who == access::open) << where;
@@ -157,7 +160,8 @@ TEST(openapi, has_the_limits_of_the_program) {
   EXPECT_EQ(limit["maximum"].as<std::size_t>(), limits::api_page_items);
   EXPECT_EQ(limit["default"].as<std::size_t>(), limits::api_page_default);
   std::string states;
-  for (const auto& s : document()["components"]["schemas"]["ChannelState"]["enum"]) states += (states.empty() ? "" : ", ") + s.as<std::string>();
+  for (const auto& s : document()["components"]["schemas"]["ChannelState"]["enum"])
+    states += (states.empty() ? "" : ", ") + s.as<std::string>();
   EXPECT_EQ(states, names_of<channel_state>());
 }
 
@@ -211,7 +215,8 @@ TEST(openapi, messages) {
 }
 
 TEST(openapi, problems_events_reports_and_nodes) {
-  expect_schema("Problem", {out_json::parse(invalid_fields({{"a", "b"}}).body), out_json::parse(not_found().body), out_json::parse(unavailable("x", 1).body)});
+  expect_schema("Problem", {out_json::parse(invalid_fields({{"a", "b"}}).body), out_json::parse(not_found().body),
+                            out_json::parse(unavailable("x", 1).body)});
   expect_schema("ChannelEvent", {to_json(store::channel_event{{1}, {}, "state", "active", "", "", "node n"})});
   actors::test_report report;
   report.steps = {{"dns", false, milliseconds(1), "d", "a", failure::dns_failed}};

@@ -42,8 +42,8 @@ struct api_under_test {
     server = std::move(*made);
   }
 
-  http_reply call(const std::string& method, const std::string& path, const std::optional<std::string>& body = {}, const std::string& token = operator_token,
-                  std::map<std::string, std::string> headers = {}) {
+  http_reply call(const std::string& method, const std::string& path, const std::optional<std::string>& body = {},
+                  const std::string& token = operator_token, std::map<std::string, std::string> headers = {}) {
     if (!token.empty()) headers["Authorization"] = "Bearer " + token;
     http_connection c(server->port());
     auto r = c.send(method, path, body, headers);
@@ -56,7 +56,7 @@ struct api_under_test {
   fake_control control;
   std::mutex guard;
   std::string logged;
-  std::string seen;   ///< everything the API ever answered: no secret may be in it
+  std::string seen;  ///< everything the API ever answered: no secret may be in it
   std::unique_ptr<api::server> server;
 };
 

@@ -20,7 +20,8 @@
 namespace mailherd::ctl {
 namespace {
 
-// ---- tables -------------------------------------------------------------------------------------------------------------------------------
+// ---- tables
+// -------------------------------------------------------------------------------------------------------------------------------
 
 TEST(table, aligns_by_what_the_eye_sees) {
   table t({"ID", "NAME", "N"});
@@ -41,15 +42,22 @@ TEST(table, knows_widths) {
 
 TEST(table, a_subject_cannot_steer_the_terminal) {
   EXPECT_EQ(clean_for_terminal("a\x1B[31mb\r\nc\x7F"), "a [31mb  c ");
-  EXPECT_EQ(clean_for_terminal("\xC2\x9B" "31m"), " 31m") << "C1 control, in UTF-8";
-  EXPECT_EQ(clean_for_terminal("\xE2\x80\xAE" "evil"), "evil") << "right-to-left override";
+  EXPECT_EQ(clean_for_terminal("\xC2\x9B"
+                               "31m"),
+            " 31m")
+      << "C1 control, in UTF-8";
+  EXPECT_EQ(clean_for_terminal("\xE2\x80\xAE"
+                               "evil"),
+            "evil")
+      << "right-to-left override";
   EXPECT_EQ(clean_for_terminal("\xFFx"), "\xEF\xBF\xBDx");
   table t({"A"});
   t.add({{"x\x1B[0m", colour::bad}});
   EXPECT_EQ(t.print(true), "\033[2mA\033[0m\n\033[31mx [0m\033[0m\n");
 }
 
-// ---- the command --------------------------------------------------------------------------------------------------------------------------
+// ---- the command
+// --------------------------------------------------------------------------------------------------------------------------
 
 class ctl_test : public ::testing::Test {
  protected:
@@ -60,13 +68,14 @@ class ctl_test : public ::testing::Test {
     setenv("MAILHERD_DATA_DIR", directory_.c_str(), 1);
     std::ofstream(directory_ / "admin-token") << "file-token\n";
     server_ = api::http_server::create();
-    const auto port = server_->listen("127.0.0.1:0", {50, 16384, 1'000'000, seconds(20), seconds(20), seconds(20)}, [this](api::request r, const api::respond& answer) {
-      const std::lock_guard lock(guard_);
-      requests_.push_back(std::move(r));
-      if (answers_.empty()) return (*answer)(api::not_found());
-      (*answer)(std::move(answers_.front()));
-      answers_.pop_front();
-    });
+    const auto port = server_->listen("127.0.0.1:0", {50, 16384, 1'000'000, seconds(20), seconds(20), seconds(20)},
+                                      [this](api::request r, const api::respond& answer) {
+                                        const std::lock_guard lock(guard_);
+                                        requests_.push_back(std::move(r));
+                                        if (answers_.empty()) return (*answer)(api::not_found());
+                                        (*answer)(std::move(answers_.front()));
+                                        answers_.pop_front();
+                                      });
     EXPECT_TRUE(port);
     setenv("MAILHERD_LISTEN", ("127.0.0.1:" + std::to_string(*port)).c_str(), 1);
     server_->run();
@@ -104,9 +113,17 @@ class ctl_test : public ::testing::Test {
 };
 
 TEST_F(ctl_test, wrong_usage_is_2_with_one_line) {
-  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-           {}, {"nonsense"}, {"tenants"}, {"tenants", "create"}, {"channels", "list"}, {"channels", "list", "t1", "--colour"}, {"channels", "edit", "t1", "c1"},
-           {"channels", "create", "t1", "--name", "x"}, {"channels", "edit", "t1", "c1", "--port", "abc"}, {"channels", "edit", "t1", "c1", "--proxy", "nonsense"}}) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{},
+                                             {"nonsense"},
+                                             {"tenants"},
+                                             {"tenants", "create"},
+                                             {"channels", "list"},
+                                             {"channels", "list", "t1", "--colour"},
+                                             {"channels", "edit", "t1", "c1"},
+                                             {"channels", "create", "t1", "--name", "x"},
+                                             {"channels", "edit", "t1", "c1", "--port", "abc"},
+                                             {"channels", "edit", "t1", "c1", "--proxy", "nonsense"}}) {
     EXPECT_EQ(ctl(words), 2) << ::testing::PrintToString(words);
     EXPECT_EQ(std::count(err_.begin(), err_.end(), '\n'), 1) << err_;
   }
@@ -149,8 +166,10 @@ TEST_F(ctl_test, errors_of_the_api_are_1_and_name_the_fields) {
 }
 
 TEST_F(ctl_test, lists_are_tables_over_all_pages_and_json_is_the_apis) {
-  const auto first = ok(200, R"({"items":[{"id":"t1","name":"Acme","limits":{"max_channels":5},"created_at":"2026-01-01T00:00:00.000000Z"}],"next":"a b"})");
-  const auto second = ok(200, R"({"items":[{"id":"t2","name":"Zed","limits":{"max_channels":7},"created_at":"2026-01-01T00:00:00.000000Z"}],"next":null})");
+  const auto first = ok(
+      200, R"({"items":[{"id":"t1","name":"Acme","limits":{"max_channels":5},"created_at":"2026-01-01T00:00:00.000000Z"}],"next":"a b"})");
+  const auto second =
+      ok(200, R"({"items":[{"id":"t2","name":"Zed","limits":{"max_channels":7},"created_at":"2026-01-01T00:00:00.000000Z"}],"next":null})");
   answers({first, second});
   EXPECT_EQ(ctl({"tenants", "list"}), 0);
   EXPECT_EQ(out_,
@@ -165,8 +184,11 @@ TEST_F(ctl_test, lists_are_tables_over_all_pages_and_json_is_the_apis) {
 
 TEST_F(ctl_test, a_channel_is_created_with_a_password_from_a_file) {
   answers({ok(201, R"({"id":"c5","state":"connecting"})")});
-  EXPECT_EQ(ctl({"channels", "create", "t1", "--name", "Support", "--address", "s@acme.test", "--protocol", "imap", "--host", "mail.acme.test", "--proxy", "socks5://me@proxy.test:1080",
-                 "--username", "support", "--password-file", file("password", "hush\n")}), 0) << err_;
+  EXPECT_EQ(
+      ctl({"channels", "create", "t1", "--name", "Support", "--address", "s@acme.test", "--protocol", "imap", "--host", "mail.acme.test",
+           "--proxy", "socks5://me@proxy.test:1080", "--username", "support", "--password-file", file("password", "hush\n")}),
+      0)
+      << err_;
   EXPECT_EQ(out_, "c5\n");
   EXPECT_EQ(err_, "");
   const auto body = nlohmann::json::parse(requests_.back().body);
@@ -184,20 +206,28 @@ TEST_F(ctl_test, a_password_on_the_command_line_is_taken_with_a_warning_and_neve
 }
 
 TEST_F(ctl_test, wait_shows_progress_until_the_channel_serves) {
-  answers({ok(201, R"({"id":"c5","state":"connecting"})"), ok(200, R"({"id":"c5","state":"backfilling","backfill":{"done":50,"total":200}})"),
+  answers({ok(201, R"({"id":"c5","state":"connecting"})"),
+           ok(200, R"({"id":"c5","state":"backfilling","backfill":{"done":50,"total":200}})"),
            ok(200, R"({"id":"c5","state":"active","backfill":null,"advice":null})")});
   EXPECT_EQ(ctl({"channels", "create", "t1", "--app", "a3", "--host", "h.test", "--wait"}), 0) << err_;
   EXPECT_EQ(err_, "c5 is backfilling, 50 of 200 messages (25 %)\nc5 is active\n");
 }
 
 TEST_F(ctl_test, wait_ends_with_the_advice_when_a_person_is_needed) {
-  answers({ok(202, R"({"generation":2})"), ok(200, R"({"id":"c5","state":"active","state_detail":null,"advice":"Enter the password again.","auth":{"observed_generation":1,"switch":{"state":"failed"}}})")});
+  answers(
+      {ok(202, R"({"generation":2})"),
+       ok(200,
+          R"({"id":"c5","state":"active","state_detail":null,"advice":"Enter the password again.",
+              "auth":{"observed_generation":1,"switch":{"state":"failed"}}})")});
   EXPECT_EQ(ctl({"channels", "auth", "t1", "c5", "--username", "u", "--password-file", file("password", "x"), "--wait"}), 1);
   EXPECT_NE(err_.find("Enter the password again."), std::string::npos);
 }
 
 TEST_F(ctl_test, a_failed_test_is_1_with_the_advice) {
-  answers({ok(200, R"({"ok":false,"messages":null,"account":null,"steps":[{"step":"dns","ok":true,"ms":3,"detail":"192.0.2.1","advice":null},{"step":"tcp","ok":false,"ms":20,"detail":"refused","advice":"Check the port."}]})")});
+  answers({ok(
+      200,
+      R"({"ok":false,"messages":null,"account":null,"steps":[{"step":"dns","ok":true,"ms":3,"detail":"192.0.2.1","advice":null},
+          {"step":"tcp","ok":false,"ms":20,"detail":"refused","advice":"Check the port."}]})")});
   EXPECT_EQ(ctl({"channels", "test", "t1", "c1"}), 1);
   EXPECT_NE(out_.find("tcp   failed  20  refused"), std::string::npos) << out_;
   EXPECT_NE(out_.find("Check the port."), std::string::npos);
