@@ -112,9 +112,10 @@ class imap_fake {
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> logins() const;
   void stop();
 
+  struct state;  ///< shared with the fake's own sessions
+
  private:
-  struct state;
-  std::shared_ptr<state> state_;
+  std::unique_ptr<state> state_;
 };
 
 }  // namespace mailherd::peers

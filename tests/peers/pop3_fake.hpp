@@ -67,9 +67,10 @@ class pop3_fake {
   [[nodiscard]] std::size_t sessions() const;   ///< that hold the maildrop
   void stop();
 
+  struct state;  ///< shared with the fake's own sessions
+
  private:
-  struct state;
-  std::shared_ptr<state> state_;
+  std::unique_ptr<state> state_;
 };
 
 }  // namespace mailherd::peers

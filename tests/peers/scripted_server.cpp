@@ -16,6 +16,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -353,6 +354,11 @@ void connection::start_tls(const certificate& other) {
 namespace {
 
 void serve(server_state& server, const std::shared_ptr<connection_state>& state) {
+  // OpenSSL writes without MSG_NOSIGNAL: a client that has gone must not end the whole process.
+  sigset_t pipe_signal;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  ::pthread_sigmask(SIG_BLOCK, &pipe_signal, nullptr);
   try {
     if (server.options.implicit_tls) state->handshake(server.options.tls.value());
     connection view(*state);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <vector>
 
@@ -105,6 +106,8 @@ struct tls_client::state {
 };
 
 tls_client::tls_client(const client_options& options) : state_(std::make_unique<state>()) {
+  // OpenSSL writes without MSG_NOSIGNAL: a server that has gone must be an error, not the end of the process.
+  static const auto ignored [[maybe_unused]] = ::signal(SIGPIPE, SIG_IGN);
   state_->options = options;
   state_->connect();
   if (options.tls == client_tls::implicit) state_->handshake();
