@@ -1,3 +1,4 @@
+// actors/session/body_store: see the header.
 #include "actors/session/body_store.hpp"
 
 #include <openssl/evp.h>
@@ -12,6 +13,8 @@ namespace mailherd::actors {
 
 namespace {
 constexpr unsigned chunks_in_flight = 2;
+constexpr std::size_t understated_bytes = 64 * limits::kib;
+constexpr std::size_t reserve_bytes = 128 * limits::kib;
 
 EVP_MD_CTX* context(void* p) { return static_cast<EVP_MD_CTX*>(p); }
 
@@ -44,21 +47,23 @@ void body_store::begin(std::uint64_t announced) {
   ++generation_;
   EVP_DigestInit_ex2(context(digest_), sha256(), nullptr);
   body_ = std::make_shared<std::string>();
-  body_->reserve(std::min<std::uint64_t>(announced, limits::inline_message_bytes));
+  inline_limit_ = static_cast<std::size_t>(std::min<std::uint64_t>(announced + understated_bytes, limits::inline_message_bytes));
+  // The bytes of what is announced small come at once; what is announced large may be a lie and grows as it comes.
+  if (announced <= reserve_bytes) body_->reserve(announced);
   head_.clear();
   pending_.clear();
   size_ = 0;
   blob_ = {};
   next_chunk_ = 0;
   in_flight_ = 0;
-  spilled_ = ended_ = written_all_ = opening_blob_ = false;
+  spilled_ = ended_ = written_all_ = false;
   failed_.reset();
 }
 
 void body_store::append(std::string_view bytes) {
   size_ += bytes.size();
   EVP_DigestUpdate(context(digest_), bytes.data(), bytes.size());
-  if (!spilled_ && body_->size() + bytes.size() <= limits::inline_message_bytes) {
+  if (!spilled_ && body_->size() + bytes.size() <= inline_limit_) {
     body_->append(bytes);
     return;
   }
@@ -80,14 +85,12 @@ void body_store::end() {
 }
 
 void body_store::open_blob() {
-  opening_blob_ = true;
   ++in_flight_;
   auto self = shared_from_this();
   const auto until = mailherd::deadline::after(reactor_.now(), chunk_time());
   auto answer = [self, generation = generation_](result<blob_id> id) {
     if (generation != self->generation_) return;
     --self->in_flight_;
-    self->opening_blob_ = false;
     if (id) {
       self->blob_ = *id;
       self->write_chunks();
@@ -137,6 +140,7 @@ void body_store::take(store::incoming_message& into) {
   if (spilled_) {
     into.blob = blob_;
   } else {
+    if (body_->capacity() > body_->size() + body_->size() / 4) body_->shrink_to_fit();
     into.body = std::move(body_);
   }
 }

@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/limits.hpp"
 #include "storage/store.hpp"
 #include "transport/net.hpp"
 
@@ -24,14 +25,20 @@ class body_store : public std::enable_shared_from_this<body_store> {
   body_store(net::reactor& where, store::executor& executor, store::lease_guard guard, std::function<void()> on_change);
   ~body_store();
 
+  /// `announced`: size in the listing. A message that grows well past it is treated as a large one, so that a server that
+  /// understates sizes cannot make the node hold more than its budget.
   void begin(std::uint64_t announced);
   void append(std::string_view bytes);
   /// No more bytes. The message is complete when `finished()`; for a small one that is now.
   void end();
 
-  [[nodiscard]] bool must_wait() const { return in_flight_ >= 2 || (ended_ && !finished()); }
+  [[nodiscard]] bool must_wait() const {
+    return in_flight_ >= 2 || (in_flight_ > 0 && pending_.size() >= 2 * limits::chunk_bytes) || (ended_ && !finished());
+  }
   [[nodiscard]] bool finished() const { return ended_ && in_flight_ == 0 && (!spilled_ || written_all_); }
   [[nodiscard]] const std::optional<error>& failed() const { return failed_; }
+  [[nodiscard]] bool spilled() const { return spilled_; }
+  [[nodiscard]] std::uint64_t size() const { return size_; }
 
   /// Fills size, digests, envelope and body (or blob). REQUIRED: finished() and not failed().
   void take(store::incoming_message& into);
@@ -53,10 +60,11 @@ class body_store : public std::enable_shared_from_this<body_store> {
   std::string head_;                ///< header block of a spilled body
   std::string pending_;             ///< bytes of a spilled body not yet handed to the store
   std::uint64_t size_ = 0;
+  std::size_t inline_limit_ = 0;
   blob_id blob_;
   std::int32_t next_chunk_ = 0;
   unsigned in_flight_ = 0;
-  bool spilled_ = false, ended_ = false, written_all_ = false, opening_blob_ = false;
+  bool spilled_ = false, ended_ = false, written_all_ = false;
   std::optional<error> failed_;
   std::uint64_t generation_ = 0;    ///< of the message: a late answer for an earlier one is ignored
 };

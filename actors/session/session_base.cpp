@@ -1,3 +1,4 @@
+// actors/session/session_base: see the header.
 #include "actors/session/session_base.hpp"
 
 #include <fmt/format.h>
