@@ -10,12 +10,14 @@ using changed_atom = caf::atom_constant<caf::atom("changed")>;    ///< rows of a
 using stop_atom = caf::atom_constant<caf::atom("stop")>;          ///< finish what is in hand, then end
 using claimed_atom = caf::atom_constant<caf::atom("claimed")>;    ///< this node owns these channels now
 using revoked_atom = caf::atom_constant<caf::atom("revoked")>;    ///< this node owns these channels no longer
+using ended_atom = caf::atom_constant<caf::atom("ended")>;        ///< what was to end has ended
 using lost_atom = caf::atom_constant<caf::atom("lost")>;          ///< a fenced write showed that the lease is elsewhere
 using drain_atom = caf::atom_constant<caf::atom("drain")>;        ///< hand over everything, take nothing more
 using commit_atom = caf::atom_constant<caf::atom("commit")>;      ///< write one channel's part of a group commit
 using token_atom = caf::atom_constant<caf::atom("token")>;        ///< give me an access token
 using login_atom = caf::atom_constant<caf::atom("login")>;        ///< may I try to sign in?
 using served_atom = caf::atom_constant<caf::atom("served")>;      ///< a healthy channel reports a success
+using test_atom = caf::atom_constant<caf::atom("test")>;          ///< try a connection
 using session_atom = caf::atom_constant<caf::atom("session")>;    ///< an event of a network session
 
 }  // namespace mailherd::actors

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "actors/budget.hpp"
+#include "actors/roster.hpp"
 #include "actors/telemetry.hpp"
 #include "core/limits.hpp"
 #include "storage/store.hpp"
@@ -37,6 +38,7 @@ struct environment {
   store::executor* store = nullptr;
   telemetry* report = nullptr;
   std::shared_ptr<fetch_budget> budget;
+  std::shared_ptr<actors::roster> roster = std::make_shared<actors::roster>();   ///< whoever spawns a child that outlives its maker's handle adds it
   std::function<wall_time()> wall_now;
   std::function<std::uint64_t()> random;   ///< uniform over 64 bits; any thread
 };

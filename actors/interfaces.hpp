@@ -1,6 +1,7 @@
 // actors/interfaces: the architecture in one page: every actor of a node, every message it takes.
 //
-//   terminator ── stops the parts in order, with a grace period, then kills and says so
+//   terminator ── starts the parts, starts all of them anew if one breaks, stops them in order: a grace period, then a kill that is reported
+//   prober                             connection tests
 //   node_guardian                      one per node: turns leases into supervisors
 //     ├── lease_keeper                 this node's life in the cluster: joins, renews, claims, releases
 //     ├── storage_gate                 bounded queue before the storage workers: group commits over many channels
@@ -13,8 +14,10 @@
 //        storage jobs, timers of the budget) comes back as `continuation` or `session_atom`, guarded by an epoch.
 #pragma once
 
+#include <caf/timespan.hpp>
 #include <caf/typed_actor.hpp>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -35,12 +38,20 @@ namespace mailherd::actors {
 
 // ---- values that travel -------------------------------------------------------------------------------------------------------------
 
+/// Units that depend on each other: each moves the cursor on from where the one before left it. When one of them was not stored, the gate marks
+/// the stream and refuses all that follow, however late they come: otherwise they would move the cursor over mail that is nowhere. Whoever
+/// is refused begins a new stream (from the cursor as stored).
+struct commit_stream {
+  std::atomic<bool> broken{false};
+};
+
 /// One channel's part of a group commit, and who wants to know.
 struct commit_request {
   store::commit_unit unit;
   deadline until;
   callback<store::commit_outcome> then;
   std::shared_ptr<fetch_budget::share> share;   ///< of the node's budget; held until the bytes are stored or dropped
+  std::shared_ptr<commit_stream> stream;        ///< null: the sender has never more than one unit under way
 };
 using commit_request_ptr = std::shared_ptr<commit_request>;
 
@@ -71,6 +82,13 @@ struct login_request {
   callback<login_ticket> then;
 };
 
+/// A connection test, and who wants its report.
+struct probe_request {
+  test_subject subject;
+  deadline until;
+  std::function<void(result<test_report>)> on_done;   ///< any thread, exactly once
+};
+
 /// What a fetcher's supervisor may read without asking it.
 struct vitals;
 
@@ -89,14 +107,16 @@ using channel_fetcher_actor = caf::typed_actor<
 using token_refresher_actor = caf::typed_actor<
     caf::reacts_to<continuation>,                                              // storage or the token endpoint answered
     caf::reacts_to<token_atom, std::shared_ptr<token_request>>,               // a token, from memory or refreshed
-    caf::reacts_to<changed_atom>>;                                             // the credential changed: forget everything
+    caf::reacts_to<changed_atom>,                                              // the credential changed: forget everything
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // a timer of its own
+    caf::reacts_to<stop_atom>>;                                                // finish the refresh under way (its token must be durable), then end
 
 /// Writes many channels' mail in few transactions.
 using storage_gate_actor = caf::typed_actor<
     caf::reacts_to<continuation>,                                              // a transaction ended
     caf::reacts_to<commit_atom, commit_request_ptr>,                           // a unit; answered through its callback
     caf::reacts_to<served_atom, sign_of_life>,                                 // written with others within seconds
-    caf::reacts_to<tick_atom>,                                                 // write the collected signs of life
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // write the collected signs of life; try a group again
     caf::reacts_to<stop_atom>>;                                                // finish what is queued, then end
 
 /// Spreads sign-ins.
@@ -107,7 +127,7 @@ using pacer_actor = caf::typed_actor<
 /// This node's membership.
 using lease_keeper_actor = caf::typed_actor<
     caf::reacts_to<continuation>,                                              // storage answered
-    caf::reacts_to<tick_atom>,                                                 // time to renew, to claim, to look for changes
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // time to renew, to claim, to look for changes
     caf::reacts_to<changed_atom>,                                              // a hint: something changed, look now
     caf::reacts_to<lost_atom, channel_id, std::int64_t>,                       // a fetcher was fenced (its epoch): the channel is not ours
     caf::reacts_to<drain_atom>,                                                // claim nothing more, give everything back
@@ -118,28 +138,49 @@ using lease_keeper_actor = caf::typed_actor<
 using tenant_supervisor_actor = caf::typed_actor<
     caf::reacts_to<continuation>,
     caf::reacts_to<claimed_atom, store::lease_guard>,                          // ours now: spawn
-    caf::reacts_to<revoked_atom, channel_id>,                                  // ours no longer: end the fetcher
+    caf::reacts_to<revoked_atom, channel_id, caf::timespan>,                  // ours no longer: end the fetcher, kill it after this grace
     caf::reacts_to<changed_atom, channel_id>,                                  // pass on
     caf::reacts_to<lost_atom, channel_id, std::int64_t>,                       // from a fetcher: fenced
     caf::reacts_to<token_atom, channel_id, std::shared_ptr<token_request>>,   // pass on to the fetcher; answered not_found if it is not here
-    caf::reacts_to<tick_atom>,                                                 // watchdog, and restarts that are due
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // watchdog, and restarts that are due
     caf::reacts_to<stop_atom>>;                                                // end all fetchers, then end
 
 /// The root.
 using node_guardian_actor = caf::typed_actor<
     caf::reacts_to<continuation>,
     caf::reacts_to<claimed_atom, std::vector<store::lease_guard>>,             // from the lease keeper
-    caf::reacts_to<revoked_atom, std::vector<store::lease_guard>>,             // from the lease keeper: stop these; answered per channel when ended
+    caf::reacts_to<revoked_atom, std::vector<store::lease_guard>, caf::timespan>,   // from the lease keeper: end these within the grace;
+                                                                               // answered per channel when ended
+    caf::reacts_to<ended_atom, store::lease_guard>,                            // from a supervisor: a revoked channel's fetcher has ended
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // a broken supervisor's restart is due
     caf::reacts_to<changed_atom, tenant_id, channel_id>,                       // rows of a channel changed
     caf::reacts_to<token_atom, tenant_id, channel_id, std::shared_ptr<token_request>>,
     caf::reacts_to<lost_atom, channel_id, std::int64_t>,                       // from a supervisor, to the lease keeper
     caf::reacts_to<stop_atom>>;                                                // end all supervisors, then end
+
+/// Tests connections.
+using prober_actor = caf::typed_actor<
+    caf::reacts_to<continuation>,                                              // a session or a token endpoint said something
+    caf::reacts_to<test_atom, std::shared_ptr<probe_request>>,                // run this test
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // a test's deadline
+    caf::reacts_to<stop_atom>>;                                                // answer all tests with cancelled, then end
+
+/// Starts and ends the others; the one address that the outside knows.
+using terminator_actor = caf::typed_actor<
+    caf::reacts_to<continuation>,
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // the grace is over; a restart is due
+    caf::reacts_to<changed_atom>,                                              // to the lease keeper: look for changes now
+    caf::reacts_to<drain_atom>,                                                // to the lease keeper
+    caf::reacts_to<test_atom, std::shared_ptr<probe_request>>,                // to the prober
+    caf::reacts_to<token_atom, tenant_id, channel_id, std::shared_ptr<token_request>>,   // from the prober to the guardian
+    caf::reacts_to<stop_atom, caf::timespan>>;                                 // end everything in order; what is left after the grace is killed
 
 }  // namespace mailherd::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<mailherd::actors::session_report>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<mailherd::actors::token_request>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<mailherd::actors::login_request>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::shared_ptr<mailherd::actors::probe_request>)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::actors::commit_request_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::actors::sign_of_life)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::store::lease_guard)

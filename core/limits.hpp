@@ -169,6 +169,15 @@ constexpr std::size_t gate_units = 4'096;
 /// Message bytes and messages grouped into one transaction over many channels.
 constexpr std::size_t commit_group_bytes = 4 * mib;
 constexpr std::size_t commit_group_messages = 500;
+/// Transactions of the storage gate under way at once: one is written while the next is prepared.
+constexpr unsigned gate_flights = 2;
+/// Signs of life of healthy channels, collected before one statement writes them (the latest per channel), and its rows.
+constexpr std::size_t gate_signs = 200'000;
+constexpr std::size_t gate_signs_statement = 2'000;
+/// Requests that wait for one channel's access token. Stops a defect upstream from filling memory (token_unavailable).
+constexpr std::size_t token_waiting = 64;
+/// Channels claimed with one statement.
+constexpr std::size_t lease_claim_channels = 256;
 /// Jobs waiting for a storage worker.
 constexpr std::size_t store_jobs = 8'192;
 
@@ -192,16 +201,32 @@ constexpr seconds poll_interval{60};
 constexpr unsigned message_tries = 3;
 /// An access token is renewed this long before it expires.
 constexpr seconds token_renew_ahead{300};
+/// One request to a token endpoint.
+constexpr seconds token_deadline{30};
+/// After an answer that only an administrator can change the endpoint is asked again this seldom.
+constexpr seconds token_blocked_retry{15 * 60};
 /// Lease of a node incarnation, and how often it is renewed.
 constexpr seconds lease_ttl{15};
 constexpr seconds lease_renew{4};
 /// A commit handed to the storage gate is dropped when it has not started by then.
 constexpr seconds commit_deadline{60};
+/// Signs of life are written this long after the first of them.
+constexpr seconds gate_sign_delay{5};
+/// A fetcher that is told to end orderly (handover, stop) and one whose lease may end elsewhere soon are killed after this long.
+constexpr seconds fetcher_stop_grace{10};
+constexpr seconds fetcher_lost_grace{2};
+/// A fetcher that breaks is restarted at most this often in this time; after that only every `restart_pause`.
+constexpr unsigned restarts = 8;
+constexpr seconds restarts_window{3600};
+constexpr seconds restart_pause{300};
+/// Between two rounds of the watchdog.
+constexpr seconds watchdog_round{60};
 /// A channel without progress for this long is restarted by the watchdog.
 constexpr seconds watchdog_no_progress{20 * 60};
 
 static_assert(idle_restart < server_idle_limit, "IDLE must be renewed before the server's limit");
 static_assert(3 * lease_renew < lease_ttl, "two renewals may be lost without losing the lease");
+static_assert(fetcher_lost_grace < lease_renew, "a node that cannot renew must have ended its fetchers before its lease ends elsewhere");
 static_assert(watchdog_no_progress > 2 * idle_safety_poll, "a healthy idle channel must never look stuck");
 static_assert(attempt_deadline < server_idle_limit);
 static_assert(chunk_bytes <= inline_message_bytes && fetch_batch_bytes <= fetch_budget_bytes / 8, "one channel must not hold the budget");
