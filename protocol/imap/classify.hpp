@@ -1,0 +1,31 @@
+// protocol/imap/classify: what a NO, BAD or BYE means, as data: response codes (RFC 3501, RFC 5530) and the phrases of well-known servers.
+//
+// Owns:   the tables. A new phrase of a provider is a line there.
+// Never:  concludes from a mail server's NO that a person must consent again: only the token endpoint may say that.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/clock.hpp"
+#include "core/error.hpp"
+
+namespace mailherd::imap {
+
+/// Where in the session the refusal came.
+enum class phase : std::uint8_t { greeting, capabilities, tls, login, select, mailbox, fetch };
+
+struct refusal {
+  phase where = phase::mailbox;
+  std::string_view status;      ///< "NO", "BAD", "BYE"
+  std::string_view code;        ///< without brackets, e.g. "AUTHENTICATIONFAILED", "LIMIT"; empty if none
+  std::string_view text;
+  bool with_token = false;      ///< login by OAuth2
+  std::string_view detail;      ///< what the mechanism learned from an error challenge
+};
+
+/// The error for a refusal. `retry_at` is set when the server named a time.
+error classify(const refusal& what, wall_time now);
+
+}  // namespace mailherd::imap
