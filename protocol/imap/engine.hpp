@@ -17,7 +17,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -232,10 +231,6 @@ class engine {
   };
   /// A login that runs: its secrets die with it.
   struct login_run;
-  /// What SELECT has told so far.
-  struct select_run {
-    event::selected so_far;
-  };
 
   // commands.cpp: what is sent
   result<command_id> enqueue(command_kind kind, std::vector<std::string> parts);
@@ -245,6 +240,7 @@ class engine {
   void send_ready();
   void send(command& c);
   command* in_flight(command_kind kind);
+  void finish_command(command_id id);
 
   // engine.cpp: fragments
   bool take_line();
@@ -256,10 +252,12 @@ class engine {
   void release_buffers();
 
   // replies.cpp: whole responses
+  void push(any_event e) { events_.push_back(std::move(e)); }
   void on_response(std::string_view line);
   void on_untagged(std::string_view rest);
   void on_tagged(std::string_view tag, std::string_view rest);
   void on_status(std::string_view status, std::string_view rest);
+  void on_greeting(std::string_view status, std::string_view code, std::string_view rest);
   void on_code(std::string_view code);
   void on_numbered(std::uint32_t number, std::string_view rest);
   void on_fetch(std::uint32_t sequence, std::string_view rest);
@@ -268,7 +266,7 @@ class engine {
   void on_search(std::string_view rest);
   void on_esearch(std::string_view rest);
   void on_tagged_ok(const command& c, std::string_view code);
-  [[nodiscard]] refusal refusal_of(std::string_view status, std::string_view rest) const;
+  [[nodiscard]] error refusal_error(const command* c, std::string_view status, std::string_view code, std::string_view text) const;
   [[nodiscard]] phase phase_of(const command* c) const;
 
   // login.cpp
@@ -278,12 +276,12 @@ class engine {
 
   engine_options options_;
   capability_set capabilities_;
-  std::deque<command>& queue() { return queue_; }
-  std::deque<command> queue_;             ///< sent ones first
+  std::vector<command> queue_;            ///< sent ones first
   command_id last_id_ = 0;
   std::unique_ptr<login_run> login_;      ///< while a login runs
-  std::unique_ptr<select_run> select_;    ///< while SELECT runs
-  std::deque<any_event> events_;          ///< of the response just read
+  std::optional<event::selected> select_; ///< what SELECT has told so far, while it runs
+  std::vector<any_event> events_;         ///< of the response just read; [next_event_, size) are not handed out yet
+  std::size_t next_event_ = 0;
   std::string output_;
   std::string_view input_;                ///< the caller's bytes, not yet consumed
   std::string line_;                      ///< the response so far; body literals appear as "" in it
@@ -293,7 +291,10 @@ class engine {
   wall_time now_{};
   std::uint64_t literal_left_ = 0;
   unsigned literals_ = 0;                 ///< in the present response
+  std::size_t text_bytes_ = 0;            ///< of the present response without its literals
   bool line_done_ = false;                ///< line_ was handled: the next byte begins a new response
+  bool idle_active_ = false;              ///< "+" came for IDLE
+  bool idle_ending_ = false;              ///< DONE is sent, or goes out with the "+"
   bool with_token_ = false;               ///< signed in, or signing in, by OAuth2
   state state_ = state::greeting;
   reading reading_ = reading::line;
