@@ -1,5 +1,7 @@
 #include "actors/commit_queue.hpp"
 
+#include <utility>
+
 #include "core/limits.hpp"
 
 namespace mailherd::actors {
@@ -12,45 +14,89 @@ std::size_t bytes_of(const store::commit_unit& unit) {
 }
 }  // namespace
 
-bool commit_queue::add(std::shared_ptr<commit_request> request) {
-  if (waiting_.size() >= limits::gate_units) return false;
-  waiting_.push_back(std::move(request));
+bool commit_queue::add(commit_request_ptr request) {
+  if (size_ >= limits::gate_units) return false;
+  const auto channel = request->unit.guard.channel;
+  auto& l = lanes_[channel];
+  const auto arrival = ++arrivals_;
+  if (l.waiting.empty() && !l.in_flight) ready_.emplace(arrival, channel);
+  l.waiting.push_back({arrival, std::move(request)});
+  ++size_;
   return true;
 }
 
-std::vector<std::shared_ptr<commit_request>> commit_queue::next_group(mono_time now, std::vector<std::shared_ptr<commit_request>>& expired) {
-  std::vector<std::shared_ptr<commit_request>> group;
-  std::deque<std::shared_ptr<commit_request>> left;
-  std::unordered_set<channel_id> passed_over;   // a later unit must not overtake an earlier one of its channel
+commit_queue::requests commit_queue::next_group(mono_time now, requests& expired) {
+  requests group;
   std::size_t bytes = 0, messages = 0;
-  bool full = false;
-  for (auto& r : waiting_) {
-    const auto channel = r->unit.guard.channel;
-    if (r->until.expired(now)) {
-      // Everything of this channel that waits behind it goes too: a gap in the middle would move the cursor over unstored mail.
-      expired.push_back(std::move(r));
-      passed_over.insert(channel);
+  while (!ready_.empty()) {
+    const auto channel = ready_.begin()->second;
+    auto& l = lanes_.at(channel);
+    auto& first = l.waiting.front().request;
+    if (first->until.expired(now)) {
+      ready_.erase(ready_.begin());
+      empty(l, expired);
+      if (l.waiting.empty() && !l.in_flight) lanes_.erase(channel);
       continue;
     }
-    const auto b = bytes_of(r->unit);
-    const auto m = r->unit.messages.size();
-    if (!group.empty() && (bytes + b > limits::commit_group_bytes || messages + m > limits::commit_group_messages)) full = true;
-    if (full || in_flight_.contains(channel) || passed_over.contains(channel)) {
-      passed_over.insert(channel);
-      left.push_back(std::move(r));
-      continue;
-    }
+    const auto b = bytes_of(first->unit);
+    const auto m = first->unit.messages.size();
+    if (!group.empty() && (bytes + b > limits::commit_group_bytes || messages + m > limits::commit_group_messages)) break;
     bytes += b;
     messages += m;
-    group.push_back(std::move(r));
+    group.push_back(std::move(first));
+    ready_.erase(ready_.begin());
+    l.waiting.pop_front();
+    --size_;
+    if (!l.waiting.empty()) ready_.emplace(l.waiting.front().arrival, channel);
   }
-  waiting_ = std::move(left);
-  for (const auto& r : group) in_flight_.insert(r->unit.guard.channel);
+  for (const auto& r : group) {
+    auto& l = lanes_[r->unit.guard.channel];
+    l.in_flight = true;
+    if (!l.waiting.empty()) ready_.erase(l.waiting.front().arrival);
+  }
   return group;
 }
 
-void commit_queue::finished(const std::vector<std::shared_ptr<commit_request>>& group) {
-  for (const auto& r : group) in_flight_.erase(r->unit.guard.channel);
+void commit_queue::finished(const requests& group) {
+  for (const auto& r : group) {
+    const auto channel = r->unit.guard.channel;
+    const auto at = lanes_.find(channel);
+    if (at == lanes_.end() || !at->second.in_flight) continue;   // the group held another unit of this channel
+    at->second.in_flight = false;
+    if (at->second.waiting.empty()) {
+      lanes_.erase(at);
+    } else {
+      ready_.emplace(at->second.waiting.front().arrival, channel);
+    }
+  }
+}
+
+commit_queue::requests commit_queue::drop(channel_id channel) {
+  requests dropped;
+  const auto at = lanes_.find(channel);
+  if (at == lanes_.end()) return dropped;
+  if (!at->second.waiting.empty()) ready_.erase(at->second.waiting.front().arrival);
+  empty(at->second, dropped);
+  if (!at->second.in_flight) lanes_.erase(at);
+  return dropped;
+}
+
+void commit_queue::expire(mono_time now, requests& expired) {
+  for (auto at = lanes_.begin(); at != lanes_.end();) {
+    auto& l = at->second;
+    const bool late = !l.waiting.empty() && l.waiting.front().request->until.expired(now);
+    if (late) {
+      ready_.erase(l.waiting.front().arrival);
+      empty(l, expired);
+    }
+    at = late && !l.in_flight ? lanes_.erase(at) : std::next(at);
+  }
+}
+
+void commit_queue::empty(lane& from, requests& into) {
+  size_ -= from.waiting.size();
+  for (auto& e : from.waiting) into.push_back(std::move(e.request));
+  from.waiting.clear();
 }
 
 }  // namespace mailherd::actors

@@ -1,16 +1,17 @@
 // actors/commit_queue: which channels' units go into the next transaction, as a plain class without actor, clock or database.
 //
 // Owns:   units waiting, their order per channel, the rule that a channel has units in at most one transaction in flight.
-// Never:  reorders the units of one channel; grows past limits::gate_units.
+// Never:  reorders the units of one channel; lets a unit go whose predecessor was given up (it would move the cursor over mail that is
+//         nowhere); grows past limits::gate_units.
 // Used by: storage_gate.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
-#include <optional>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "actors/interfaces.hpp"
@@ -19,21 +20,43 @@ namespace mailherd::actors {
 
 class commit_queue {
  public:
+  using requests = std::vector<commit_request_ptr>;
+
   /// False: full, nothing was taken.
-  bool add(std::shared_ptr<commit_request> request);
+  bool add(commit_request_ptr request);
 
   /// The next group: in order of arrival, at most commit_group_messages and commit_group_bytes (but at least one unit), leaving out
-  /// channels that are in flight. Requests whose deadline has passed are moved to `expired`. Empty: nothing can go now.
-  std::vector<std::shared_ptr<commit_request>> next_group(mono_time now, std::vector<std::shared_ptr<commit_request>>& expired);
+  /// channels that are in flight. A request whose deadline has passed is moved to `expired`, with all that waits behind it on its
+  /// channel. Empty: nothing can go now. Costs what it takes, not what waits.
+  requests next_group(mono_time now, requests& expired);
 
   /// The group is committed or failed: its channels may go again.
-  void finished(const std::vector<std::shared_ptr<commit_request>>& group);
+  void finished(const requests& group);
 
-  [[nodiscard]] std::size_t size() const { return waiting_.size(); }
+  /// A unit of this channel was not stored: everything of it that waits, in order, no longer in the queue.
+  requests drop(channel_id channel);
+
+  /// As `next_group` does, for all that waits: while the database is away no group is taken and nobody else would look.
+  void expire(mono_time now, requests& expired);
+
+  [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
-  std::deque<std::shared_ptr<commit_request>> waiting_;
-  std::unordered_set<channel_id> in_flight_;
+  struct entry {
+    std::uint64_t arrival;
+    commit_request_ptr request;
+  };
+  struct lane {
+    std::deque<entry> waiting;
+    bool in_flight = false;
+  };
+  using lanes = std::unordered_map<channel_id, lane>;
+  void empty(lane& from, requests& into);
+
+  lanes lanes_;
+  std::map<std::uint64_t, channel_id> ready_;   ///< arrival of the first unit of every channel that waits and is not in flight
+  std::uint64_t arrivals_ = 0;
+  std::size_t size_ = 0;
 };
 
 }  // namespace mailherd::actors

@@ -23,6 +23,10 @@
 #include "core/secret.hpp"
 #include "storage/store.hpp"
 
+namespace mailherd::net {
+class reactor;
+}
+
 namespace mailherd::actors {
 
 struct environment;

@@ -1,0 +1,353 @@
+#include "actors/lease_keeper.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace mailherd::actors {
+
+namespace {
+
+constexpr backoff_policy join_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
+constexpr backoff_policy release_backoff{milliseconds(200), seconds(5), 2.0, 0.5};
+
+template <class Guards>
+std::vector<store::lease_guard> guards_of(const Guards& held) {
+  std::vector<store::lease_guard> all;
+  all.reserve(held.size());
+  for (const auto& [channel, guard] : held) all.push_back(guard);
+  return all;
+}
+
+}  // namespace
+
+// Two renewals in a row may fail without any effect; then one renewal's time is left to end the fetchers. Writes are fenced by the epoch
+// in any case: what this saves is a mailbox served twice.
+lease_plan::lease_plan(seconds ttl)
+    : renew(std::min<duration>(limits::lease_renew, duration(ttl) * 4 / 15)),
+      serve(duration(ttl) - renew),
+      lost_grace(std::min<duration>(limits::fetcher_lost_grace, renew / 2)) {}
+
+void lease_keeper_state::begin() {
+  plan = lease_plan(env->options.lease_ttl);
+  join();
+}
+
+// ---- membership ---------------------------------------------------------------------------------------------------------------------
+
+void lease_keeper_state::join() {
+  if (stopping) return end_if_done();
+  const auto sent = self->clock().now();
+  const auto attempt = ++lives;
+  ask_store<store::mail_store::incarnation>(
+      self, *env->store, deadline::after(sent, plan.renew),
+      [node = env->options.node_name, version = env->options.version, ttl = env->options.lease_ttl](store::session& s) {
+        return s.mail.join(node, version, ttl);
+      },
+      [this, sent, attempt](result<store::mail_store::incarnation> joined) {
+        if (attempt != lives) return;
+        const auto now = self->clock().now();
+        // A join that took so long that its lease may be over is none.
+        if (joined && now - sent >= plan.serve) joined = fail(failure::timed_out, "the database answered too late");
+        if (!joined) {
+          if (join_attempts == 0) env->report->log(log_level::warning, "node cannot join the cluster and tries again", {{"reason", describe(joined.error())}});
+          timers.after(self, backoff_delay(join_backoff, join_attempts++, env->random()), [this, attempt] {
+            if (attempt == lives) join();
+          });
+          return;
+        }
+        join_attempts = 0;
+        life = std::move(*joined);
+        renewed = sent;
+        grid = now;
+        renewals = 0;
+        revision = 0;
+        primed = false;
+        *serving = !draining;
+        env->report->log(log_level::info, "node joined the cluster", {{"node", env->options.node_name}, {"incarnation", to_string(life->id)}});
+        if (stopping) return end_if_done();
+        watch_loss();
+        timers.after(self, plan.renew, [this, attempt] {
+          if (attempt == lives) tick();
+        });
+        look();
+      },
+      true);
+}
+
+void lease_keeper_state::tick() {
+  const auto now = self->clock().now();
+  if (now - renewed >= plan.serve) return lose("no renewal succeeded in time");   // frozen: this timer came before the other
+  renew();
+  look();
+  gauge();
+  // The grid is fixed: a slow tick does not push the later ones out. A node that slept skips what it missed.
+  grid += plan.renew;
+  if (grid <= now - plan.renew) grid = now;
+  timers.after(self, grid + plan.renew - now, [this, of = lives] {
+    if (of == lives) tick();
+  });
+}
+
+void lease_keeper_state::renew() {
+  // One may hang on a dead connection: a second finds another worker. More would only queue.
+  if (!life || renewals >= 2) return;
+  ++renewals;
+  const auto sent = self->clock().now();
+  ask_store<void>(
+      self, *env->store, deadline::after(sent, plan.renew),
+      [who = *life, ttl = env->options.lease_ttl](store::session& s) { return s.mail.renew(who, ttl); },
+      [this, sent, of = lives](result<void> answer) {
+        if (of == lives && life) on_renewed(sent, answer);
+      },
+      true);
+}
+
+void lease_keeper_state::on_renewed(mono_time sent, const result<void>& answer) {
+  --renewals;
+  if (answer) {
+    if (self->clock().now() - renewed >= plan.serve) return lose("a renewal was answered too late");
+    renewed = std::max(renewed, sent);
+    return watch_loss();
+  }
+  if (answer.error().code == failure::fenced || answer.error().code == failure::not_found) return lose("the lease was given away");
+  env->report->log(log_level::warning, "node could not renew its lease", {{"reason", describe(answer.error())}});
+}
+
+void lease_keeper_state::watch_loss() {
+  timers.cancel(loss_timer);
+  loss_timer = timers.after(self, renewed + plan.serve - self->clock().now(), [this] { lose("no renewal succeeded in time"); });
+}
+
+void lease_keeper_state::lose(std::string_view why) {
+  if (!life) return;
+  env->report->log(log_level::error, "node stops serving: its lease may end elsewhere",
+                   {{"reason", std::string(why)}, {"channels", std::to_string(held.size())}});
+  timers.cancel(loss_timer);
+  life.reset();
+  ++lives;
+  *serving = false;
+  claiming = claim_again = looking = look_again = false;
+  renewals = 0;
+  unannounced.clear();
+  to_release.clear();   // nothing to give back: it is not ours
+  revoke(guards_of(held), plan.lost_grace);
+  held.clear();
+  gauge();
+  join();
+}
+
+// ---- channels -----------------------------------------------------------------------------------------------------------------------
+
+void lease_keeper_state::look() {
+  if (!life) return;
+  claim();
+  look_for_changes();
+}
+
+void lease_keeper_state::claim() {
+  if (!life || draining || held.size() >= env->options.max_channels) return;
+  if (claiming) {
+    claim_again = true;
+    return;
+  }
+  claiming = true;
+  claim_again = false;
+  const auto wanted = std::min(limits::lease_claim_channels, env->options.max_channels - held.size());
+  ask_store<std::vector<store::lease_guard>>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew),
+      [who = *life, wanted](store::session& s) { return s.mail.claim(who, wanted); },
+      [this, wanted, of = lives](result<std::vector<store::lease_guard>> fresh) {
+        if (of != lives) return;   // an earlier life's claims ended with its lease
+        claiming = false;
+        const bool more = fresh && fresh->size() >= wanted;
+        if (fresh && !fresh->empty()) on_claimed(std::move(*fresh));
+        if (more || claim_again) claim();
+        end_if_done();
+      },
+      true);
+}
+
+void lease_keeper_state::on_claimed(std::vector<store::lease_guard> fresh) {
+  for (const auto& g : fresh) held[g.channel] = g;
+  if (draining) {   // asked for before the drain began
+    for (const auto& g : fresh) release(g);
+    return;
+  }
+  // Rows are read by the fetchers after this: what changed before the first look at changes needs no second reading.
+  if (primed) return announce(std::move(fresh));
+  unannounced.insert(unannounced.end(), fresh.begin(), fresh.end());
+  look_for_changes();
+}
+
+void lease_keeper_state::announce(std::vector<store::lease_guard> fresh) {
+  std::erase_if(fresh, [this](const auto& g) {
+    const auto at = held.find(g.channel);
+    return at == held.end() || at->second.epoch != g.epoch;
+  });
+  if (!fresh.empty()) self->send(guardian, claimed_atom::value, std::move(fresh));
+}
+
+void lease_keeper_state::look_for_changes() {
+  if (!life || held.empty()) return;
+  if (looking) {
+    look_again = true;
+    return;
+  }
+  looking = true;
+  look_again = false;
+  ask_store<std::vector<store::mail_store::change>>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew),
+      [who = *life, after = revision](store::session& s) { return s.mail.changes_since(who, after); },
+      [this, of = lives](result<std::vector<store::mail_store::change>> changes) {
+        if (of != lives) return;
+        looking = false;
+        if (changes) on_changes(*changes);
+        if (look_again) look_for_changes();
+      },
+      true);
+}
+
+void lease_keeper_state::on_changes(const std::vector<store::mail_store::change>& changes) {
+  const bool first = !std::exchange(primed, true);
+  std::vector<store::lease_guard> gone;
+  for (const auto& c : changes) {
+    revision = std::max(revision, c.revision);
+    const auto at = held.find(c.guard.channel);
+    if (at == held.end() || at->second.epoch != c.guard.epoch) continue;
+    if (c.gone) {
+      gone.push_back(c.guard);
+    } else if (!first) {
+      self->send(guardian, changed_atom::value, c.guard.tenant, c.guard.channel);
+    }
+  }
+  auto waiting = std::exchange(unannounced, {});
+  for (const auto& g : gone) {
+    const auto n = std::erase_if(waiting, [&](const auto& w) { return w.channel == g.channel; });
+    if (n > 0) release(g);   // nobody was told of it
+  }
+  std::erase_if(gone, [this](const auto& g) { return !held.contains(g.channel); });
+  revoke(std::move(gone), limits::fetcher_stop_grace);
+  announce(std::move(waiting));
+}
+
+void lease_keeper_state::revoke(std::vector<store::lease_guard> what, duration grace) {
+  if (what.empty()) return;
+  if (guardian_gone) {
+    for (const auto& g : what) release(g);
+  } else {
+    self->send(guardian, revoked_atom::value, std::move(what), caf::timespan{grace});
+  }
+}
+
+void lease_keeper_state::forget(channel_id channel, std::int64_t epoch) {
+  const auto at = held.find(channel);
+  if (at == held.end() || at->second.epoch != epoch) return;
+  // Should the row still name this life as the owner, nobody else could take the channel: giving it back is guarded and does no harm.
+  to_release.push_back(at->second);
+  held.erase(at);
+  flush_releases();
+  end_if_done();
+}
+
+void lease_keeper_state::release(const store::lease_guard& guard) {
+  const auto at = held.find(guard.channel);
+  if (at == held.end() || at->second.epoch != guard.epoch) return;   // of an earlier life or epoch
+  held.erase(at);
+  to_release.push_back(guard);
+  flush_releases();
+  end_if_done();
+}
+
+/// Batches form while a statement is under way.
+void lease_keeper_state::flush_releases() {
+  if (!life || to_release.empty() || releases > 0) return;
+  ++releases;
+  auto batch = std::make_shared<std::vector<store::lease_guard>>(std::exchange(to_release, {}));
+  ask_store<void>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew),
+      [who = *life, batch](store::session& s) { return s.mail.release(who, *batch); },
+      [this, batch, of = lives](result<void> done) {
+        --releases;
+        if (of == lives && !done && done.error().code != failure::fenced) {
+          // Unreleased they would stay unserved for as long as this node lives.
+          to_release.insert(to_release.end(), batch->begin(), batch->end());
+          timers.after(self, backoff_delay(release_backoff, release_attempts++, env->random()), [this] { flush_releases(); });
+          return;
+        }
+        release_attempts = 0;
+        flush_releases();
+        end_if_done();
+      },
+      true);
+}
+
+// ---- the end ------------------------------------------------------------------------------------------------------------------------
+
+void lease_keeper_state::drain() {
+  if (std::exchange(draining, true)) return;
+  *serving = false;
+  for (const auto& g : std::exchange(unannounced, {})) release(g);
+  revoke(guards_of(held), limits::fetcher_stop_grace);
+}
+
+void lease_keeper_state::stop() {
+  if (std::exchange(stopping, true)) return;
+  drain();
+  if (guardian_gone) guardian_ended();
+  end_if_done();
+}
+
+void lease_keeper_state::guardian_ended() {
+  guardian_gone = true;
+  if (!stopping) return;
+  for (const auto& g : guards_of(held)) release(g);
+  end_if_done();
+}
+
+void lease_keeper_state::end_if_done() {
+  if (!stopping || leaving) return;
+  if (!life) return self->quit();
+  if (claiming || !held.empty() || !to_release.empty() || releases > 0) return;
+  leaving = true;
+  ask_store<void>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew), [who = *life](store::session& s) { return s.mail.leave(who); },
+      [this](result<void> left) {
+        if (!left) env->report->log(log_level::warning, "node could not leave the cluster: its lease runs out by itself", {{"reason", describe(left.error())}});
+        self->quit();
+      },
+      true);
+}
+
+void lease_keeper_state::gauge() {
+  env->report->leases(held.size(), std::chrono::duration<double>(self->clock().now() - renewed).count());
+}
+
+lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_pointer<lease_keeper_state> self, const environment* env,
+                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving) {
+  auto& state = self->state;
+  state.env = env;
+  state.guardian = guardian;
+  state.serving = std::move(serving);
+  self->monitor(guardian);
+  self->set_down_handler([&state](const caf::down_msg&) { state.guardian_ended(); });
+  state.begin();
+  return {
+      [](const continuation& rest) { rest.run(); },
+      [&state](tick_atom, std::uint64_t timer) { state.timers.fire(timer); },
+      [&state](changed_atom) { state.look(); },
+      [&state](lost_atom, channel_id channel, std::int64_t epoch) { state.forget(channel, epoch); },
+      [&state](drain_atom) { state.drain(); },
+      [&state](revoked_atom, const store::lease_guard& guard) { state.release(guard); },
+      [&state](stop_atom) { state.stop(); },
+  };
+}
+
+lease_keeper_actor spawn_lease_keeper(caf::actor_system& system, const environment& env, const node_guardian_actor& guardian,
+                                      std::shared_ptr<std::atomic<bool>> serving) {
+  return system.spawn(lease_keeper, &env, guardian, std::move(serving));
+}
+
+}  // namespace mailherd::actors

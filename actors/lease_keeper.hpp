@@ -1,0 +1,99 @@
+// actors/lease_keeper: this node's life in the cluster.
+//
+// Owns:   the incarnation, its renewal on a fixed grid, the channels held, claims, the newest revision seen.
+// Never:  serves on hope: when no renewal has succeeded for so long that the lease could end elsewhere before the fetchers have ended, it
+//         revokes everything and joins anew. Never releases a channel before its fetcher has ended.
+// Used by: node_guardian (which it tells `claimed`, `revoked`, `changed`, and which answers `revoked` per channel), terminator.
+// Time:   counted on this node's monotonic clock from the moment a successful renewal was sent: the database began the lease later than that.
+#pragma once
+
+#include <caf/actor_system.hpp>
+#include <caf/stateful_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/environment.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/timers.hpp"
+#include "core/backoff.hpp"
+
+namespace mailherd::actors {
+
+/// The times of a lease that lives `ttl`.
+struct lease_plan {
+  explicit lease_plan(seconds ttl);
+
+  duration renew;        ///< from one renewal to the next
+  duration serve;        ///< after the last renewal that succeeded was sent: no longer than this
+  duration lost_grace;   ///< what is left to the fetchers then
+};
+
+struct lease_keeper_state {
+  static inline const char* name = "lease_keeper";
+
+  explicit lease_keeper_state(lease_keeper_actor::pointer me) : self(me) {}
+
+  void begin();
+  void look();                                                  ///< a hint: claim and look for changes now
+  void forget(channel_id channel, std::int64_t epoch);
+  void release(const store::lease_guard& guard);
+  void drain();
+  void stop();
+  void guardian_ended();
+
+  lease_keeper_actor::pointer self;
+  const environment* env = nullptr;
+  node_guardian_actor guardian;
+  std::shared_ptr<std::atomic<bool>> serving;   ///< what /readyz is told
+  lease_plan plan{limits::lease_ttl};
+  actors::timers timers;
+
+  std::optional<store::mail_store::incarnation> life;   ///< nullopt: not a member now
+  std::uint64_t lives = 0;                              ///< answers of an earlier life are dropped
+  unsigned join_attempts = 0;
+  mono_time grid{};                                     ///< the last tick of the renewal's grid
+  mono_time renewed{};                                  ///< when the last renewal that succeeded was sent
+  unsigned renewals = 0;                                ///< under way
+  std::uint64_t loss_timer = 0;
+  std::unordered_map<channel_id, store::lease_guard> held;
+  std::int64_t revision = 0;                            ///< newest seen
+  bool primed = false;                                  ///< `revision` is a true starting point
+  std::vector<store::lease_guard> unannounced;          ///< claimed before that
+  bool claiming = false, claim_again = false;
+  bool looking = false, look_again = false;
+  std::vector<store::lease_guard> to_release;
+  unsigned releases = 0;                                ///< under way
+  unsigned release_attempts = 0;
+  bool draining = false, stopping = false, leaving = false, guardian_gone = false;
+
+ private:
+  void join();
+  void tick();
+  void renew();
+  void watch_loss();
+  void on_renewed(mono_time sent, const result<void>& answer);
+  void lose(std::string_view why);
+  void claim();
+  void on_claimed(std::vector<store::lease_guard> fresh);
+  void announce(std::vector<store::lease_guard> fresh);
+  void look_for_changes();
+  void on_changes(const std::vector<store::mail_store::change>& changes);
+  void revoke(std::vector<store::lease_guard> what, duration grace);
+  void flush_releases();
+  void end_if_done();
+  void gauge();
+};
+
+lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_pointer<lease_keeper_state> self, const environment* env,
+                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving);
+
+/// `serving`: true while this node holds a lease that is surely valid and takes channels.
+lease_keeper_actor spawn_lease_keeper(caf::actor_system& system, const environment& env, const node_guardian_actor& guardian,
+                                      std::shared_ptr<std::atomic<bool>> serving);
+
+}  // namespace mailherd::actors
