@@ -1,0 +1,550 @@
+// actors/session/imap_session: see the header.
+#include "actors/session/imap_session.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/limits.hpp"
+
+namespace mailherd::actors {
+
+namespace {
+template <class... Fs>
+struct overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+// UIDs named in one STORE: keeps the command line well under 8 KB.
+constexpr std::size_t mark_batch = 500;
+
+imap::engine_options engine_options_for(const session_plan& plan) {
+  imap::engine_options o;
+  o.encrypted = plan.incoming.tls == tls_mode::implicit;
+  o.allow_unencrypted = plan.allow_plaintext && plan.incoming.tls == tls_mode::none;
+  return o;
+}
+}  // namespace
+
+imap_session::imap_session(const environment& env, net::reactor& where, session_plan plan, session_listener on_event)
+    : session_base(env, where, std::move(plan), std::move(on_event)), engine_(engine_options_for(plan_)) {}
+
+// ---- the opening ------------------------------------------------------------------------------------------------------------------------
+
+void imap_session::on_connected() { enter("greeting", limits::attempt_deadline); }
+
+void imap_session::on_tls() {
+  if (auto ok = engine_.tls_started(); !ok) return finish(ok.error());
+  step_ = step::capa;
+  enter("greeting", limits::attempt_deadline);
+  expect(engine_.capability());
+  pump();
+}
+
+bool imap_session::expect(const result<imap::command_id>& id) {
+  if (!id) finish(id.error());
+  return id.has_value();
+}
+
+/// The present step is answered; what comes next.
+void imap_session::next_step() {
+  const auto& can = engine_.capabilities();
+  switch (step_) {
+    case step::greeting:
+      report(session_event::progressed{"greeting", {}});
+      if (engine_.authenticated()) return after_login();
+      step_ = plan_.incoming.tls == tls_mode::starttls ? step::capa_clear : step::capa;
+      if (!can.known()) {
+        expect(engine_.capability());
+        return;
+      }
+      return next_step();
+    case step::capa_clear:
+      step_ = step::starttls;
+      expect(engine_.starttls());
+      return;
+    case step::capa:
+      return log_in();
+    case step::login:
+      report(session_event::progressed{"authentication", mechanism_});
+      env_.report->login(mechanism_, true);
+      plan_.password = {};
+      plan_.access_token = {};
+      return after_login();
+    case step::capa_in:
+      if (can.has(imap::capability::id)) {
+        // Some providers refuse SELECT to clients that do not introduce themselves.
+        step_ = step::id;
+        expect(engine_.identify("Mailherd", env_.options.version));
+        return;
+      }
+      return select();
+    case step::id: return select();
+    case step::starttls:
+    case step::select:
+    case step::serving:
+    case step::closing: return;
+  }
+}
+
+void imap_session::log_in() {
+  step_ = step::login;
+  enter("authentication", limits::attempt_deadline);
+  expect(engine_.login({plan_.auth, plan_.username, plan_.password, plan_.access_token, plan_.incoming.host, plan_.incoming.port}));
+}
+
+void imap_session::after_login() {
+  enter("mailbox", limits::attempt_deadline);
+  step_ = step::capa_in;
+  if (engine_.capabilities().known()) return next_step();
+  expect(engine_.capability());
+}
+
+void imap_session::select() {
+  step_ = step::select;
+  expect(engine_.select(plan_.incoming.folder, !plan_.writable));
+}
+
+void imap_session::on_opened(const imap::event::selected& e) {
+  step_ = step::serving;
+  report(session_event::progressed{"mailbox", fmt::format("{}: {} messages", plan_.incoming.folder, e.exists)});
+  session_event::opened o;
+  o.messages = e.exists;
+  o.uid_validity = e.uid_validity;
+  o.uid_next = e.uid_next;
+  o.highest_modseq = e.highest_modseq;
+  o.can_expunge_by_uid = engine_.capabilities().has(imap::capability::uidplus);
+  o.can_watch = true;
+  o.mechanism = mechanism_;
+  report(std::move(o));
+  enter("waiting", limits::command_deadline);
+}
+
+// ---- the pump -----------------------------------------------------------------------------------------------------------------------------
+
+void imap_session::on_bytes(std::string_view bytes) {
+  // The rhythm of a watch is its own: a server that only says it is still there must not put off the look at the mailbox.
+  if (watching_ == watching::no) progressed();
+  engine_.receive(bytes, env_.wall_now());
+  while (!over()) {
+    auto event = engine_.next_event();
+    if (!event) break;
+    handle(*event);
+  }
+  if (over()) return;
+  settle();
+  pump();
+}
+
+void imap_session::pump() {
+  if (!over()) send(engine_.take_output());
+}
+
+void imap_session::handle(imap::any_event& any) {
+  std::visit(overloaded{
+                 [&](imap::event::greeted&) { next_step(); },
+                 [&](imap::event::capabilities&) { next_step(); },
+                 [&](imap::event::start_tls&) { start_tls(); },
+                 [&](imap::event::logged_in& e) {
+                   mechanism_ = std::string(e.mechanism);
+                   next_step();
+                 },
+                 [&](imap::event::mailbox&) {},
+                 [&](imap::event::selected& e) { on_opened(e); },
+                 [&](imap::event::status& e) {
+                   if (e.command == count_ && count_ != 0) report(session_event::counted{e.messages.value_or(0), e.unseen});
+                 },
+                 [&](imap::event::found& e) {
+                   if (!listing_ || listing_->command != e.command) return;
+                   for (const auto& r : e.uids->ranges()) {
+                     for (std::uint64_t u = r.first; u <= r.last && listing_->entries.size() < limits::listing_entries; ++u) {
+                       listing_entry entry;
+                       entry.uid.value = static_cast<std::uint32_t>(u);
+                       listing_->entries.push_back(std::move(entry));
+                     }
+                   }
+                 },
+                 [&](imap::event::body_begin& e) { on_body_begin(e); },
+                 [&](imap::event::body_chunk& e) {
+                   if (auto* f = request_of(arriving_)) f->in->append(e.bytes);
+                 },
+                 [&](imap::event::body_end&) {
+                   if (auto* f = request_of(arriving_)) f->in->end();
+                 },
+                 [&](imap::event::fetched& e) { on_fetched(e); },
+                 [&](imap::event::exists&) {
+                   changed_ = true;
+                   if (watching_ == watching::idle) {
+                     watching_ = watching::no;   // the actor asks what is new, and that ends the IDLE
+                     enter("waiting", limits::command_deadline);
+                     report(session_event::woken{true});
+                   }
+                 },
+                 [&](imap::event::expunged&) {},
+                 [&](imap::event::idling&) {
+                   if (watching_ == watching::idle) enter("watch", limits::idle_restart);
+                 },
+                 [&](imap::event::done& e) { on_done(e.command, e.kind, std::nullopt); },
+                 [&](imap::event::refused& e) { on_done(e.command, e.kind, std::move(e.reason)); },
+                 [&](imap::event::alert& e) {
+                   env_.report->log(log_level::warning, "server sends an alert", {{"host", plan_.incoming.host}, {"text", e.text}});
+                 },
+                 [&](imap::event::bye& e) {
+                   if (step_ != step::closing) finish(e.reason);
+                 },
+                 [&](imap::event::failed& e) { finish(e.reason); },
+             },
+             any);
+}
+
+void imap_session::on_done(imap::command_id id, imap::command_kind kind, std::optional<error> refusal) {
+  using imap::command_kind;
+  switch (kind) {
+    case command_kind::capability:
+    case command_kind::id:
+      // Nobody needs ID to work, and a server without CAPABILITY still has the basics.
+      if (refusal) next_step();
+      else if (kind == command_kind::id) next_step();
+      return;
+    case command_kind::starttls:
+    case command_kind::login:
+    case command_kind::select:
+      if (!refusal) return;
+      if (kind == command_kind::login) env_.report->login(plan_.auth == auth_type::oauth2 ? "token" : "password", false);
+      return finish(std::move(*refusal));
+    case command_kind::fetch: {
+      if (listing_ && listing_->command == id) {
+        if (refusal) return finish(std::move(*refusal));
+        return finish_listing();
+      }
+      const auto c = std::find_if(fetch_commands_.begin(), fetch_commands_.end(), [&](const auto& p) { return p.first == id; });
+      if (c == fetch_commands_.end()) return;
+      auto* f = request_of(c->second);
+      fetch_commands_.erase(c);
+      std::erase_if(*awaited_, [&](const auto& item) {
+        if (item.second.command != id) return false;
+        if (f) (refusal ? f->outcome.refused : f->outcome.missing).push_back(item.second.entry);
+        return true;
+      });
+      if (f) {
+        if (refusal) f->outcome.refusal = std::move(refusal);
+        --f->outstanding;
+      }
+      return settle();
+    }
+    case command_kind::search:
+      if (!listing_ || listing_->command != id) return;
+      if (refusal) return finish(std::move(*refusal));
+      return finish_listing();
+    case command_kind::store:
+    case command_kind::expunge: {
+      const auto m = std::find_if(marks_.begin(), marks_.end(), [&](const marking& x) {
+        return std::find(x.commands.begin(), x.commands.end(), id) != x.commands.end();
+      });
+      if (m == marks_.end()) return;
+      std::erase(m->commands, id);
+      if (refusal && !m->refusal) m->refusal = std::move(refusal);
+      if (!m->commands.empty()) return;
+      report(session_event::marked{m->request, std::move(m->refusal)});
+      marks_.erase(m);
+      return;
+    }
+    case command_kind::idle:
+      if (refusal) idle_works_ = false;   // offered and refused: looks by NOOP serve as well
+      if (watching_ == watching::idle) begin_watching();
+      return;
+    case command_kind::noop:
+      if (watching_ != watching::look) return;
+      watching_ = watching::no;
+      report(session_event::woken{changed_});
+      // The actor answers with a listing or with watch(); until then silence means nothing.
+      enter("waiting", limits::command_deadline);
+      return;
+    case command_kind::status:
+      if (refusal) return finish(std::move(*refusal));
+      return;
+    case command_kind::logout: return finish(error{failure::cancelled, "signed out", {}}, true);
+    case command_kind::enable:
+    case command_kind::list: return;
+  }
+}
+
+error imap_session::why_ended(error transport) {
+  if (step_ == step::closing) return error{failure::connection_lost, "the server closed without confirming the end of the session", {}};
+  auto known = engine_.ended(env_.wall_now());
+  return known.code == failure::connection_lost ? error{failure::connection_lost, fmt::format("{} ({})", known.detail, transport.detail), {}} : known;
+}
+
+bool imap_session::on_deadline() {
+  if (step_ != step::serving) return false;
+  if (watching_ == watching::idle && phase() == "watch") {
+    // Time to show NAT boxes and the server that we live, and to look even if it never speaks.
+    watching_ = watching::look;
+    enter("look", limits::command_deadline);
+    if (expect(engine_.noop())) pump();   // ends the IDLE by itself
+    return true;
+  }
+  if (watching_ == watching::poll) {
+    watching_ = watching::look;
+    enter("look", limits::command_deadline);
+    if (expect(engine_.noop())) pump();
+    return true;
+  }
+  const bool waits_for_store = std::any_of(fetches_.begin(), fetches_.end(), [](const auto& f) { return f->in->must_wait(); });
+  if (engine_.pending() > 0 && !waits_for_store) return false;
+  progressed();
+  return true;
+}
+
+void imap_session::describe_loss(session_event::ended& e) {
+  const auto* f = request_of(arriving_);
+  if (f && f->in->in_message() && awaited_) {
+    auto it = awaited_->find(arriving_uid_.value);
+    if (it == awaited_->end()) {
+      // The UID had not come yet: servers answer in ascending order.
+      it = std::min_element(awaited_->begin(), awaited_->end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    }
+    if (it != awaited_->end()) {
+      message_source source;
+      source.folder = plan_.incoming.folder;
+      source.uid = it->second.entry.uid;
+      e.during = std::move(source);
+      e.during_entry = it->second.entry;
+    }
+  }
+  for (auto& request : fetches_) request->in->flush(true);
+}
+
+void imap_session::on_finished() {
+  fetches_.clear();
+  awaited_.reset();
+  listing_.reset();
+}
+
+// ---- requests ------------------------------------------------------------------------------------------------------------------------------
+
+void imap_session::list(std::uint64_t request, mailherd::uid after, mailherd::uid upto) {
+  stop_watching();
+  if (upto.value == 0) changed_ = false;
+  enter("list", limits::stall_deadline);
+  listing_ = std::make_unique<listing>();
+  listing_->request = request;
+  listing_->after = after;
+  listing_->upto = upto;
+  auto id = engine_.fetch(imap::uid_set::span({after.value + 1}, upto), imap::fetch_what::sizes);
+  if (!expect(id)) return;
+  listing_->command = *id;
+  pump();
+}
+
+void imap_session::list_since(std::uint64_t request, wall_time since) {
+  stop_watching();
+  enter("list", limits::stall_deadline);
+  listing_ = std::make_unique<listing>();
+  listing_->request = request;
+  listing_->by_search = true;
+  auto id = engine_.search_since(since);
+  if (!expect(id)) return;
+  listing_->command = *id;
+  pump();
+}
+
+void imap_session::finish_listing() {
+  auto l = std::move(listing_);
+  std::sort(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid < b.uid; });
+  // A message whose flags change meanwhile is told twice.
+  l->entries.erase(std::unique(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid == b.uid; }), l->entries.end());
+  report(session_event::listed{l->request, std::move(l->entries)});
+  if (fetches_.empty()) enter("waiting", limits::command_deadline);
+}
+
+void imap_session::fetch(std::uint64_t request, std::vector<listing_entry> entries, fetch_mode mode, std::uint64_t max_bytes,
+                         std::shared_ptr<fetch_budget::share> share) {
+  stop_watching();
+  enter("fetch", limits::stall_deadline);
+  auto f = std::make_unique<fetch_request>();
+  f->id = request;
+  f->max_bytes = max_bytes;
+  f->mode = mode;
+  f->share = std::move(share);
+  f->outcome.request = request;
+  f->in = std::make_unique<arrivals>(
+      reactor_, *env_.store, plan_.guard, mode,
+      [weak = weak_from_this()] {
+        auto self = std::static_pointer_cast<imap_session>(weak.lock());
+        if (!self || self->over()) return;
+        self->settle();
+        self->pump();
+      },
+      [this, request, s = f->share](std::vector<store::incoming_message> messages) {
+        report(session_event::fetched{request, std::move(messages), s});
+      });
+  auto& r = *fetches_.emplace_back(std::move(f));
+  if (!awaited_) awaited_ = std::make_unique<std::unordered_map<std::uint32_t, awaited>>();
+
+  const auto what = mode == fetch_mode::headers ? imap::fetch_what::headers : imap::fetch_what::body;
+  for (std::size_t i = 0; i < entries.size();) {
+    imap::uid_set uids;
+    std::uint64_t bytes = 0;
+    const auto from = i;
+    while (i < entries.size() && (i == from || (i - from < limits::fetch_batch_messages && bytes + entries[i].size <= limits::fetch_batch_bytes))) {
+      bytes += mode == fetch_mode::body ? entries[i].size : 0;
+      uids.add(entries[i].uid);
+      ++i;
+    }
+    auto id = engine_.fetch(uids, what);
+    if (!expect(id)) return;
+    ++r.outstanding;
+    fetch_commands_.emplace_back(*id, request);
+    for (auto k = from; k < i; ++k) (*awaited_)[entries[k].uid.value] = awaited{request, *id, entries[k]};
+  }
+  settle();
+  pump();
+}
+
+fetch_request* imap_session::request_of(std::uint64_t id) {
+  for (auto& f : fetches_)
+    if (f->id == id) return f.get();
+  return nullptr;
+}
+
+fetch_request* imap_session::request_with_command() { return fetch_commands_.empty() ? nullptr : request_of(fetch_commands_.front().second); }
+
+void imap_session::on_body_begin(const imap::event::body_begin& e) {
+  arriving_ = 0;
+  arriving_uid_ = e.uid;
+  fetch_request* f = nullptr;
+  std::uint64_t expected = e.bytes;
+  if (e.uid.value != 0) {
+    // A body nobody asked for goes by unseen.
+    const auto it = awaited_ ? awaited_->find(e.uid.value) : std::unordered_map<std::uint32_t, awaited>::iterator{};
+    if (!awaited_ || it == awaited_->end()) return;
+    f = request_of(it->second.request);
+    expected = std::min<std::uint64_t>(expected, std::max<std::uint64_t>(it->second.entry.size, 1));
+  } else {
+    f = request_with_command();
+  }
+  if (!f) return;
+  arriving_ = f->id;
+  f->in->begin(expected);
+  if (e.bytes > f->max_bytes)
+    finish(error{failure::limit_exceeded, fmt::format("message {} has {} bytes, allowed are {}", e.uid.value, e.bytes, f->max_bytes), {}});
+}
+
+void imap_session::on_fetched(const imap::event::fetched& e) {
+  auto* f = request_of(std::exchange(arriving_, 0));
+  if (!e.has_body) {
+    if (f) f->in->drop();
+    // The listing under way; and flags of other clients, which have no size.
+    if (listing_ && !listing_->by_search && e.uid.value > listing_->after.value && (listing_->upto.value == 0 || e.uid <= listing_->upto) && e.size) {
+      if (listing_->entries.size() >= limits::listing_entries)
+        return finish(error{failure::limit_exceeded, "the listing never ends", {}});
+      listing_entry entry;
+      entry.uid = e.uid;
+      entry.size = *e.size;
+      entry.internal_date = e.internal_date.value_or(wall_time{});
+      listing_->entries.push_back(std::move(entry));
+    }
+    return;
+  }
+  if (!f || !f->in->in_message()) return;
+  const auto it = awaited_->find(e.uid.value);
+  if (it == awaited_->end()) return f->in->drop();
+  message_source source;
+  source.folder = plan_.incoming.folder;
+  source.uid = e.uid;
+  const auto date = e.internal_date.value_or(it->second.entry.internal_date);
+  awaited_->erase(it);
+  f->in->complete(std::move(source), date);
+  f->in->flush(false);
+}
+
+void imap_session::settle() {
+  if (over()) return;
+  bool wait = false;
+  for (auto& f : fetches_) {
+    if (const auto* e = f->in->failed()) return finish(*e);
+    f->in->flush(f->outstanding == 0);
+    wait = wait || f->in->must_wait();
+  }
+  while (!fetches_.empty() && fetches_.front()->done()) {
+    auto f = std::move(fetches_.front());
+    fetches_.erase(fetches_.begin());
+    report(std::move(f->outcome));
+  }
+  if (fetches_.empty() && awaited_) {
+    awaited_.reset();
+    if (phase() == "fetch") enter("waiting", limits::command_deadline);
+  }
+  if (wait) {
+    pause();
+  } else {
+    unpause();
+  }
+}
+
+void imap_session::apply(std::uint64_t request, std::vector<listing_entry> entries, mark what) {
+  stop_watching();
+  enter("mark", limits::command_deadline);
+  auto& m = marks_.emplace_back();
+  m.request = request;
+  const bool expunge = what == mark::remove && engine_.capabilities().has(imap::capability::uidplus);
+  for (std::size_t i = 0; i < entries.size(); i += mark_batch) {
+    imap::uid_set uids;
+    for (auto k = i; k < std::min(entries.size(), i + mark_batch); ++k) uids.add(entries[k].uid);
+    auto id = engine_.store(uids, what == mark::seen ? imap::flag::seen : imap::flag::deleted);
+    if (!expect(id)) return;
+    m.commands.push_back(*id);
+    if (!expunge) continue;
+    id = engine_.expunge(uids);
+    if (!expect(id)) return;
+    m.commands.push_back(*id);
+  }
+  if (m.commands.empty()) {
+    marks_.pop_back();
+    report(session_event::marked{request, std::nullopt});
+  }
+  pump();
+}
+
+void imap_session::watch() {
+  if (changed_) {
+    // Something came while other work was done: there is nothing to wait for.
+    report(session_event::woken{true});
+    return;
+  }
+  begin_watching();
+  pump();
+}
+
+void imap_session::begin_watching() {
+  if (idle_works_ && engine_.capabilities().has(imap::capability::idle)) {
+    watching_ = watching::idle;
+    enter("idle", limits::command_deadline);   // until the "+"
+    expect(engine_.idle());
+    return;
+  }
+  watching_ = watching::poll;
+  enter("watch", plan_.poll_interval);
+}
+
+void imap_session::stop_watching() { watching_ = watching::no; }
+
+void imap_session::count() {
+  stop_watching();
+  enter("count", limits::command_deadline);
+  auto id = engine_.status(plan_.incoming.folder);
+  if (!expect(id)) return;
+  count_ = *id;
+  pump();
+}
+
+void imap_session::close() {
+  stop_watching();
+  step_ = step::closing;
+  enter("logout", limits::close_deadline * 4);
+  if (expect(engine_.logout())) pump();
+}
+
+}  // namespace mailherd::actors
