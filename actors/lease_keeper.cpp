@@ -30,7 +30,7 @@ lease_plan::lease_plan(seconds ttl)
       serve(duration(ttl) - renew),
       lost_grace(std::min<duration>(limits::fetcher_lost_grace, renew / 2)) {}
 
-void lease_keeper_state::begin() {
+void lease_keeper_state::start() {
   plan = lease_plan(env->options.lease_ttl);
   join();
 }
@@ -132,9 +132,9 @@ void lease_keeper_state::lose(std::string_view why) {
   claiming = claim_again = looking = look_again = false;
   renewals = 0;
   unannounced.clear();
-  to_release.clear();   // nothing to give back: it is not ours
   revoke(guards_of(held), plan.lost_grace);
   held.clear();
+  to_release.clear();   // nothing to give back: it is not ours
   gauge();
   join();
 }
@@ -333,7 +333,7 @@ lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_poin
   state.serving = std::move(serving);
   self->monitor(guardian);
   self->set_down_handler([&state](const caf::down_msg&) { state.guardian_ended(); });
-  state.begin();
+  state.start();
   return {
       [](const continuation& rest) { rest.run(); },
       [&state](tick_atom, std::uint64_t timer) { state.timers.fire(timer); },

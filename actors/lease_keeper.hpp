@@ -38,7 +38,7 @@ struct lease_keeper_state {
 
   explicit lease_keeper_state(lease_keeper_actor::pointer me) : self(me) {}
 
-  void begin();
+  void start();
   void look();                                                  ///< a hint: claim and look for changes now
   void forget(channel_id channel, std::int64_t epoch);
   void release(const store::lease_guard& guard);
