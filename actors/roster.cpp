@@ -1,5 +1,6 @@
 #include "actors/roster.hpp"
 
+#include <caf/abstract_actor.hpp>
 #include <caf/actor.hpp>
 #include <caf/actor_cast.hpp>
 #include <caf/exit_reason.hpp>
@@ -8,6 +9,14 @@
 #include <algorithm>
 
 namespace mailherd::actors {
+
+namespace {
+/// Somebody may hold on to an actor that has ended: the address alone says nothing.
+caf::strong_actor_ptr alive(const caf::weak_actor_ptr& who) {
+  auto strong = caf::actor_cast<caf::strong_actor_ptr>(who);
+  return strong && !strong->get()->getf(caf::abstract_actor::is_terminated_flag) ? strong : nullptr;
+}
+}  // namespace
 
 void roster::add(std::string name, caf::weak_actor_ptr who) {
   std::lock_guard lock(mutex_);
@@ -19,25 +28,28 @@ void roster::add(std::string name, caf::weak_actor_ptr who) {
   all_.emplace_back(std::move(name), std::move(who));
 }
 
+std::vector<std::string> roster::living() {
+  std::lock_guard lock(mutex_);
+  forget_dead();
+  std::vector<std::string> names;
+  for (const auto& [name, who] : all_) names.push_back(name);
+  return names;
+}
+
 std::vector<std::string> roster::kill() {
-  std::vector<std::pair<std::string, caf::weak_actor_ptr>> all;
-  {
-    std::lock_guard lock(mutex_);
-    all.swap(all_);
-  }
-  std::vector<std::string> killed;
-  for (const auto& [name, weak] : all) {
-    const auto strong = caf::actor_cast<caf::strong_actor_ptr>(weak);
+  std::vector<std::string> names;
+  std::lock_guard lock(mutex_);
+  for (const auto& [name, weak] : all_) {
+    const auto strong = alive(weak);
     if (!strong) continue;
-    auto who = caf::actor_cast<caf::actor>(strong);
-    caf::anon_send_exit(who, caf::exit_reason::kill);
-    killed.push_back(name);
+    caf::anon_send_exit(caf::actor_cast<caf::actor>(strong), caf::exit_reason::kill);
+    names.push_back(name);
   }
-  return killed;
+  return names;
 }
 
 void roster::forget_dead() {
-  std::erase_if(all_, [](const auto& e) { return caf::actor_cast<caf::strong_actor_ptr>(e.second) == nullptr; });
+  std::erase_if(all_, [](const auto& e) { return alive(e.second) == nullptr; });
 }
 
 }  // namespace mailherd::actors

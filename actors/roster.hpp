@@ -19,6 +19,9 @@ class roster {
  public:
   void add(std::string name, caf::weak_actor_ptr who);
 
+  /// Names of those that live.
+  std::vector<std::string> living();
+
   /// Kills all that live; their names.
   std::vector<std::string> kill();
 
