@@ -44,11 +44,11 @@ void ask_store(Self* self, store::executor& executor, deadline until, Job job, T
       until,
       [me, job = std::move(job), then](result<store::session*> s) mutable {
         result<T> answer = s ? job(**s) : result<T>(fail(s.error()));
-        resume(me, [then = std::move(then), answer = std::move(answer)]() mutable { then(std::move(answer)); });
+        actors::resume(me, [then = std::move(then), answer = std::move(answer)]() mutable { then(std::move(answer)); });
       },
       urgent);
   if (!taken) {
-    resume(me, [then = std::move(then)]() mutable { then(result<T>(fail(failure::store_busy, "too many storage jobs are waiting"))); });
+    actors::resume(me, [then = std::move(then)]() mutable { then(result<T>(fail(failure::store_busy, "too many storage jobs are waiting"))); });
   }
 }
 

@@ -1,0 +1,152 @@
+// actors/fetcher/pop3: one poll of a maildrop: what is listed and not in the ledger is fetched; what is stored may be deleted.
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "actors/fetcher/fetcher.hpp"
+#include "core/limits.hpp"
+
+namespace mailherd::actors {
+
+void channel_fetcher::begin_pop3() {
+  work_ = work::loading;
+  ++work_generation_;
+  clear_window();
+  skipped_.clear();
+  ask_store<store::cursor>(
+      this, *env_.store, deadline::after(now(), limits::command_deadline),
+      [guard = parts_.guard](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::pop3, std::string()); },
+      [this, generation = work_generation_](result<store::cursor> loaded) {
+        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
+        if (!loaded) {
+          if (loaded.error().code == failure::fenced) return lose();
+          drop_serving();
+          return wait_and_reopen(loaded.error());
+        }
+        cursor_ = *loaded;
+        work_ = work::listing;
+        list_request_ = ++last_request_;
+        serving_->session->list(list_request_, {}, {});
+      });
+}
+
+void channel_fetcher::on_maildrop(session_event::listed& e) {
+  if (work_ != work::listing) return;
+  maildrop_ = std::move(e.entries);
+  std::vector<std::string> uidls;
+  uidls.reserve(maildrop_.size());
+  for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
+  ask_store<std::vector<std::string>>(
+      this, *env_.store, deadline::after(now(), limits::command_deadline),
+      [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.unknown_uidls(guard, uidls); },
+      [this, generation = work_generation_](result<std::vector<std::string>> unknown) {
+        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
+        on_unknown(std::move(unknown));
+      });
+}
+
+void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
+  if (!unknown) {
+    if (unknown.error().code == failure::fenced) return lose();
+    drop_serving();
+    return wait_and_reopen(unknown.error());
+  }
+  const auto& r = load_->record;
+  const bool first = !cursor_.initialised;
+  const bool served_before = r.messages_stored > 0 || r.observed_generation > 0;
+  if (first) {
+    cursor_ = {};
+    cursor_.initialised = true;
+    if (r.spec.start.from == start_point::kind::now) cursor_.baseline = r.created_at;
+    if (r.spec.start.from == start_point::kind::at) cursor_.baseline = r.spec.start.at;
+  }
+  work_ = work::fetching;
+  if (first && !served_before && r.spec.start.from == start_point::kind::now) {
+    // All that is here now is old; it is remembered, and never fetched.
+    skipped_ = std::move(*unknown);
+    auto unit = new_unit();
+    unit.move_cursor = cursor_;
+    return flush(std::move(unit), nullptr);
+  }
+  std::unordered_set<std::string_view> wanted(unknown->begin(), unknown->end());
+  for (const auto& entry : maildrop_) {
+    // A server that names two messages alike has one message as far as anybody can tell (RFC 1939, 7).
+    if (!wanted.contains(entry.uidl) || by_uidl_.contains(entry.uidl)) continue;
+    window_item w;
+    w.entry = entry;
+    if (first && (served_before || cursor_.baseline)) w.next = window_item::want::compare;
+    by_uidl_.emplace(entry.uidl, window_.size());
+    window_.push_back(std::move(w));
+  }
+  if (window_.size() > 100 && !caught_up_) {
+    backfill_total_ = static_cast<std::int64_t>(window_.size());
+    store::mail_store::state_change c;
+    c.state = channel_state::backfilling;
+    c.observed_generation = serving_->generation;
+    c.account = serving_->account;
+    set_state(std::move(c));
+  }
+  reconcile_ = first && !window_.empty() && window_.front().next == window_item::want::compare;
+  if (reconcile_) return find_candidates();
+  fetch_more();
+}
+
+void channel_fetcher::pop3_window_done() {
+  if (!cursor_.initialised || !skipped_.empty()) {
+    auto unit = new_unit();
+    return flush(std::move(unit), nullptr);
+  }
+  if (reconcile_) {
+    // Only now is the maildrop compared as a whole: before, a lost session must compare again.
+    reconcile_ = false;
+    auto unit = new_unit();
+    unit.move_cursor = cursor_;
+    return flush(std::move(unit), nullptr);
+  }
+  if (!caught_up_) {
+    caught_up_ = true;
+    auto unit = new_unit();
+    unit.move_cursor = cursor_;
+    backfill_total_.reset();
+    backfill_done_ = 0;
+    return flush(std::move(unit), nullptr);
+  }
+  backfill_total_.reset();
+  backfill_done_ = 0;
+  report_success();
+  if (load_->record.spec.after == after_fetch::remove && !maildrop_.empty()) return delete_stored();
+  end_poll();
+}
+
+void channel_fetcher::delete_stored() {
+  work_ = work::marking;
+  std::vector<std::string> uidls;
+  for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
+  ask_store<std::vector<std::string>>(
+      this, *env_.store, deadline::after(now(), limits::command_deadline),
+      [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.stored_uidls(guard, uidls); },
+      [this, generation = work_generation_](result<std::vector<std::string>> stored) {
+        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
+        std::vector<listing_entry> entries;
+        if (stored) {
+          const std::unordered_set<std::string_view> names(stored->begin(), stored->end());
+          for (const auto& entry : maildrop_)
+            if (names.contains(entry.uidl)) entries.push_back(entry);
+        }
+        if (entries.empty()) return end_poll();
+        mark_request_ = ++last_request_;
+        serving_->session->apply(mark_request_, std::move(entries), mark::remove);
+      });
+}
+
+void channel_fetcher::end_poll() {
+  work_ = work::none;
+  maildrop_.clear();
+  clear_window();
+  serving_->closing = true;
+  // What was deleted becomes so with the answer to QUIT; then the next poll is planned (see wait_and_reopen).
+  serving_->session->close();
+}
+
+}  // namespace mailherd::actors

@@ -1,0 +1,345 @@
+// actors/fetcher/window: the messages in hand, from the listing to the commit.
+#include <caf/send.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "actors/fetcher/fetcher.hpp"
+#include "core/limits.hpp"
+
+namespace mailherd::actors {
+
+namespace {
+/// Asked of the node's budget at once. Two of these may be under way: one arrives while the other is stored.
+constexpr std::uint64_t slice_bytes = 2 * limits::mib;
+constexpr std::size_t slice_messages = 400;
+constexpr unsigned slices_in_flight = 2;
+/// A header block in memory, as counted against the budget.
+constexpr std::uint64_t header_bytes = 8 * limits::kib;
+}  // namespace
+
+std::uint64_t channel_fetcher::largest_allowed() const {
+  const auto of_tenant = static_cast<std::uint64_t>(std::max<std::int64_t>(load_->limits.max_message_bytes, 1));
+  return std::min(of_tenant, limits::imap_body_literal_bytes);
+}
+
+message_source channel_fetcher::source_of(const window_item& item) const {
+  message_source s;
+  s.protocol = serving_ ? serving_->incoming.protocol : load_->record.spec.incoming.protocol;
+  if (s.protocol == protocol_kind::imap) {
+    s.folder = serving_ ? serving_->incoming.folder : load_->record.spec.incoming.folder;
+    s.uid_validity = cursor_.uid_validity;
+    s.uid = item.entry.uid;
+  } else {
+    s.uidl = item.entry.uidl;
+  }
+  return s;
+}
+
+std::optional<std::size_t> channel_fetcher::item_of(const message_source& source) const {
+  listing_entry e;
+  e.uid = source.uid;
+  e.uidl = source.uidl;
+  return item_of(e);
+}
+
+std::optional<std::size_t> channel_fetcher::item_of(const listing_entry& entry) const {
+  if (!entry.uidl.empty()) {
+    const auto it = by_uidl_.find(entry.uidl);
+    return it == by_uidl_.end() ? std::nullopt : std::optional(it->second);
+  }
+  const auto it = std::lower_bound(window_.begin(), window_.end(), entry.uid, [](const window_item& w, mailherd::uid u) { return w.entry.uid < u; });
+  if (it == window_.end() || it->entry.uid != entry.uid) return std::nullopt;
+  return static_cast<std::size_t>(it - window_.begin());
+}
+
+void channel_fetcher::clear_window() {
+  std::vector<window_item>().swap(window_);
+  std::unordered_map<std::string, std::size_t>().swap(by_uidl_);
+  requests_.clear();
+  asking_budget_ = 0;
+  noting_ = 0;
+  prefix_ = next_item_ = 0;
+  list_request_ = mark_request_ = 0;
+}
+
+bool channel_fetcher::all_handed() {
+  while (prefix_ < window_.size() && window_[prefix_].handed) ++prefix_;
+  return prefix_ == window_.size();
+}
+
+store::commit_unit channel_fetcher::new_unit() {
+  store::commit_unit u;
+  u.guard = parts_.guard;
+  u.protocol = serving_->incoming.protocol;
+  if (u.protocol == protocol_kind::imap) u.folder = serving_->incoming.folder;
+  return u;
+}
+
+// ---- asking -------------------------------------------------------------------------------------------------------------------------------
+
+void channel_fetcher::fetch_more() {
+  if (stopping_) return maybe_stopped();
+  // A successor that is ready takes over at the next commit boundary: nothing new is begun here.
+  if (successor_ && successor_->opened) {
+    if (quiet()) cut_over();
+    return;
+  }
+  while (requests_.size() + asking_budget_ < slices_in_flight && send_slice()) {
+  }
+  if (all_handed() && quiet()) window_done();
+}
+
+bool channel_fetcher::send_slice() {
+  while (next_item_ < window_.size() && (window_[next_item_].handed || window_[next_item_].asked)) ++next_item_;
+  std::vector<std::size_t> items;
+  std::uint64_t bytes = 0;
+  auto want = window_item::want::body;
+  for (auto i = next_item_; i < window_.size(); ++i) {
+    auto& w = window_[i];
+    if (w.handed || w.asked) continue;
+    if (const auto aside = aside_.find(w.entry.uidl.empty() ? fmt::format("{}/{}", cursor_.uid_validity.value, w.entry.uid.value) : w.entry.uidl);
+        aside != aside_.end()) {
+      set_aside(i, aside->second);
+      continue;
+    }
+    if (w.next == window_item::want::body && w.entry.size > largest_allowed()) w.next = window_item::want::record;
+    const auto size = w.next == window_item::want::body ? std::max<std::uint64_t>(w.entry.size, 1) : header_bytes;
+    // A large body goes to the store in chunks: what it holds of memory is bounded however large it is.
+    const auto cost = std::min<std::uint64_t>(size, limits::inline_message_bytes + 2 * limits::chunk_bytes);
+    if (items.empty()) {
+      want = w.next;
+    } else if (w.next != want || w.alone || bytes + cost > slice_bytes || items.size() >= slice_messages) {
+      break;
+    }
+    w.asked = true;
+    items.push_back(i);
+    bytes += cost;
+    if (w.alone) break;
+  }
+  if (items.empty()) return false;
+  ask_budget(std::move(items), want, bytes);
+  return true;
+}
+
+void channel_fetcher::ask_budget(std::vector<std::size_t> items, window_item::want want, std::uint64_t bytes) {
+  ++asking_budget_;
+  const auto who = me();
+  const auto generation = work_generation_;
+  env_.budget->ask(static_cast<std::size_t>(bytes), [this, who, generation, want, items = std::move(items)](std::shared_ptr<fetch_budget::share> share) {
+    actors::resume(who, [this, generation, want, items, share = std::move(share)] {
+      if (generation != work_generation_ || !serving_ || !serving_->opened) return;   // the share goes back by itself
+      --asking_budget_;
+      request r;
+      r.items = items;
+      r.want = want;
+      std::vector<listing_entry> entries;
+      entries.reserve(items.size());
+      for (const auto i : items) entries.push_back(window_[i].entry);
+      const auto id = ++last_request_;
+      requests_.emplace(id, std::move(r));
+      serving_->session->fetch(id, std::move(entries), want == window_item::want::body ? fetch_mode::body : fetch_mode::headers,
+                               largest_allowed(), share);
+    });
+  });
+}
+
+// ---- arriving ------------------------------------------------------------------------------------------------------------------------------
+
+void channel_fetcher::on_fetched(session_event::fetched& e) {
+  const auto r = requests_.find(e.request);
+  if (r == requests_.end()) return;
+  parts_.vitals->progress(now());
+  auto unit = new_unit();
+  for (auto& m : e.messages) {
+    const auto i = item_of(m.source);
+    if (!i || window_[*i].handed) continue;
+    auto& w = window_[*i];
+    m.source = source_of(w);
+    if (m.internal_date == wall_time{}) m.internal_date = w.entry.internal_date;
+    if (r->second.want == window_item::want::compare) {
+      if (compare(*i, m)) {
+        store::known_message k;
+        k.source = m.source;
+        k.ledger_id = w.candidates.front().ledger_id;
+        unit.known.push_back(std::move(k));
+        hand(*i);
+      } else if (!w.handed) {
+        w.next = window_item::want::body;
+        w.asked = false;
+        next_item_ = std::min(next_item_, *i);
+      }
+      continue;
+    }
+    if (r->second.want == window_item::want::record) {
+      m.size = w.entry.size;
+      m.digest = {};
+      m.body.reset();
+      m.problem = fmt::format("The message has {} bytes, more than the {} this tenant allows; it stays on the server.", w.entry.size, largest_allowed());
+    }
+    // POP3 knows no internal date: the arrival here is what there is.
+    if (m.internal_date == wall_time{}) m.internal_date = wall();
+    unit.messages.push_back(std::move(m));
+    hand(*i);
+  }
+  move_cursor(unit);
+  if (!unit.messages.empty() || !unit.known.empty()) flush(std::move(unit), e.share);
+}
+
+bool channel_fetcher::compare(std::size_t item, const store::incoming_message& headers) {
+  auto& w = window_[item];
+  const auto same = std::find_if(w.candidates.begin(), w.candidates.end(), [&](const store::candidate& c) {
+    const bool taken = std::any_of(window_.begin(), window_.end(), [&](const window_item& other) {
+      return &other != &w && other.handed && other.candidates.size() == 1 && other.candidates.front().ledger_id == c.ledger_id;
+    });
+    return !taken && c.header_digest == headers.header_digest;
+  });
+  if (same != w.candidates.end()) {
+    w.candidates = {*same};
+    return true;
+  }
+  w.candidates.clear();
+  // Not known: is it wanted? IMAP told its date in the listing; POP3 has only what the sender wrote.
+  const auto date = w.entry.internal_date != wall_time{} ? std::optional(w.entry.internal_date) : headers.envelope.date;
+  if (cursor_.baseline && date && *date < *cursor_.baseline) {
+    if (!w.entry.uidl.empty()) skipped_.push_back(w.entry.uidl);
+    hand(item);
+  }
+  return false;
+}
+
+void channel_fetcher::on_fetch_done(session_event::fetch_done& e) {
+  const auto r = requests_.find(e.request);
+  if (r == requests_.end()) return;
+  for (const auto i : r->second.items) window_[i].asked = false;
+  for (const auto& entry : e.missing) {
+    const auto i = item_of(entry);
+    if (!i || window_[*i].handed) continue;
+    // OK without it: expunged meanwhile, or withheld. Asked for once more, alone; then it is gone.
+    if (std::exchange(window_[*i].missed, true)) {
+      hand(*i);
+    } else {
+      window_[*i].alone = true;
+      next_item_ = std::min(next_item_, *i);
+    }
+  }
+  std::vector<std::size_t> refused;
+  for (const auto& entry : e.refused)
+    if (const auto i = item_of(entry); i && !window_[*i].handed) refused.push_back(*i);
+  requests_.erase(r);
+  if (!refused.empty()) {
+    refuse(std::move(refused), e.refusal.value_or(error{failure::command_refused, "refused without a reason", {}}));
+    if (work_ == work::none) return;
+  }
+  // Nothing new was stored since, but the cursor may pass over what is gone.
+  if (requests_.empty() && all_handed()) {
+    auto unit = new_unit();
+    move_cursor(unit);
+    if (unit.move_cursor || !skipped_.empty()) flush(std::move(unit), nullptr);
+  }
+  fetch_more();
+}
+
+void channel_fetcher::refuse(std::vector<std::size_t> items, const error& reason) {
+  if (reason.code != failure::command_refused && reason.code != failure::limit_exceeded) {
+    // Busy, throttled, no rights: the messages are not to blame.
+    drop_serving();
+    return wait_and_reopen(reason);
+  }
+  for (const auto i : items) {
+    auto& w = window_[i];
+    next_item_ = std::min(next_item_, i);
+    if (!w.alone) {
+      w.alone = true;   // which one of them is it?
+      continue;
+    }
+    note_try(i, reason);
+  }
+}
+
+void channel_fetcher::note_try(std::size_t item, const error& reason) {
+  ++noting_;
+  window_[item].asked = true;
+  ask_store<unsigned>(
+      this, *env_.store, deadline::after(now(), limits::command_deadline),
+      [guard = parts_.guard, source = source_of(window_[item])](store::session& s) { return s.mail.note_try(guard, source); },
+      [this, item, reason, generation = work_generation_](result<unsigned> tries) {
+        if (generation != work_generation_) return;
+        --noting_;
+        window_[item].asked = false;
+        if (!tries) {
+          drop_serving();
+          return wait_and_reopen(tries.error());
+        }
+        if (*tries >= limits::message_tries) set_aside(item, describe(reason));
+        fetch_more();
+      });
+}
+
+void channel_fetcher::set_aside(std::size_t item, const std::string& why) {
+  auto& w = window_[item];
+  store::incoming_message m;
+  m.source = source_of(w);
+  m.internal_date = w.entry.internal_date == wall_time{} ? wall() : w.entry.internal_date;
+  m.size = w.entry.size;
+  m.problem = fmt::format("The server does not deliver this message: {}. It stays on the server.", why);
+  log(log_level::warning, "message is set aside", {{"reason", why}});
+  hand(item);
+  auto unit = new_unit();
+  unit.messages.push_back(std::move(m));
+  move_cursor(unit);
+  flush(std::move(unit), nullptr);
+}
+
+// ---- storing -------------------------------------------------------------------------------------------------------------------------------
+
+void channel_fetcher::flush(store::commit_unit unit, std::shared_ptr<fetch_budget::share> share) {
+  unit.skipped_uidls = std::exchange(skipped_, {});
+  if (backfill_total_) {
+    backfill_done_ += static_cast<std::int64_t>(unit.messages.size() + unit.known.size());
+    unit.backfill_done = backfill_done_;
+    unit.backfill_total = backfill_total_;
+  }
+  ++commits_;
+  const auto messages = unit.messages.size();
+  auto r = std::make_shared<commit_request>();
+  r->unit = std::move(unit);
+  r->until = deadline::after(now(), limits::commit_deadline);
+  r->share = std::move(share);
+  r->then = {me(), [this, messages](const store::commit_outcome& outcome) { on_committed(outcome, messages); }};
+  caf::anon_send(parts_.gate, commit_atom::value, std::move(r));
+}
+
+void channel_fetcher::on_committed(const store::commit_outcome& outcome, std::size_t) {
+  --commits_;
+  if (!outcome.status) {
+    if (outcome.status.error().code == failure::fenced) return lose();
+    log(log_level::warning, "commit failed; the work begins again at the durable cursor", {{"error", describe(outcome.status.error())}});
+    if (serving_) {
+      const bool open = serving_->opened.has_value();
+      drop_serving();
+      if (open) return wait_and_reopen(outcome.status.error());
+      return open_serving();
+    }
+    return maybe_stopped();
+  }
+  parts_.vitals->progress(now());
+  if (stopping_) return maybe_stopped();
+  proceed();
+}
+
+/// A commit boundary may have been reached.
+void channel_fetcher::proceed() {
+  if (!serving_ || !serving_->opened) return;
+  if (work_ == work::loading && quiet()) return serving_->incoming.protocol == protocol_kind::imap ? begin_imap() : begin_pop3();
+  if (work_ == work::fetching) return fetch_more();
+  if (successor_ && successor_->opened && quiet()) cut_over();
+}
+
+void channel_fetcher::window_done() {
+  if (serving_->incoming.protocol == protocol_kind::imap) return imap_window_done();
+  pop3_window_done();
+}
+
+}  // namespace mailherd::actors
