@@ -2,8 +2,8 @@
 //
 // A sealed value, version 1:
 //   "mh" 0x01 | length of id | id | nonce 12 | wrapped data key 32 | tag 16 | nonce 12 | ciphertext, as long as the plaintext | tag 16
-// Both layers authenticate everything before their nonce's place that selects a meaning (magic, version, id), the context, and which layer
-// they are: no part of a sealed value can be put into another one or read as another version.
+// Both layers authenticate the header (magic, version, id), the context, and which layer they are; the data layer is bound to its wrapped key
+// by being encrypted with it. No part of a sealed value can be put into another one or read as another version.
 #include "storage/keyring.hpp"
 
 #include <openssl/err.h>
@@ -65,8 +65,8 @@ void fill_randomly(char* to, std::size_t size, bool is_key) {
           "no randomness from the operating system");
 }
 
-/// One AES-256-GCM operation. Its context (with the key schedule) is wiped by the library when it is freed; what the library wrote into this
-/// thread's error queue is taken out again, or the next TLS call of the thread would take it for its own.
+/// One AES-256-GCM operation. Its context (with the key schedule) is wiped by the library when it is freed; what the library wrote into
+/// this thread's error queue is taken out again, or the next TLS call of the thread would take it for its own.
 class gcm {
  public:
   gcm(bool encrypt, std::string_view key, std::string_view nonce, std::string_view authenticated) : context_(EVP_CIPHER_CTX_new()) {
@@ -87,9 +87,10 @@ class gcm {
   void update(char* to, std::string_view from) {
     while (!from.empty()) {
       const std::string_view piece = from.substr(0, piece_bytes);
+      const int size = static_cast<int>(piece.size());
       int written = 0;
-      require(EVP_CipherUpdate(context_, to == nullptr ? nullptr : raw(to), &written, raw(piece.data()), static_cast<int>(piece.size())) == 1,
-              "AES-256-GCM failed");
+      const int ok = EVP_CipherUpdate(context_, to == nullptr ? nullptr : raw(to), &written, raw(piece.data()), size);
+      require(ok == 1, "AES-256-GCM failed");
       if (to != nullptr) to += piece.size();
       from.remove_prefix(piece.size());
     }
@@ -98,8 +99,8 @@ class gcm {
   void finish(char* tag) {
     std::array<unsigned char, tag_bytes> none{};
     int written = 0;
-    require(EVP_CipherFinal_ex(context_, none.data(), &written) == 1 && EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, tag_bytes, tag) == 1,
-            "AES-256-GCM failed");
+    require(EVP_CipherFinal_ex(context_, none.data(), &written) == 1, "AES-256-GCM failed");
+    require(EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, tag_bytes, tag) == 1, "AES-256-GCM failed");
   }
 
   [[nodiscard]] bool verify(std::string_view tag) {

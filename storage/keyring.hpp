@@ -1,11 +1,14 @@
 // storage/keyring: how credentials and client secrets are sealed at rest.
 //
-// Owns:   the operator's master keys, and the envelope around each sealed value: a fresh AES-256-GCM data key per value, wrapped by the first
-//         master key (AES-256-GCM as well), with that key's id in clear so that keys can rotate while running.
+// Owns:   the operator's master keys, and the envelope around each sealed value: a fresh AES-256-GCM data key per value, wrapped by the
+//         first master key (AES-256-GCM as well), with that key's id in clear so that keys can rotate while running.
 // Never:  writes a key or a plaintext anywhere; opens a value under another context than it was sealed for (the context is authenticated:
 //         a row copied to another tenant, channel or column cannot be opened there).
 // Used by: storage/ (rows), node/ (reads and makes keyrings).
 // Threads: immutable after construction; any thread. Never blocks.
+// Errors:  without randomness from the system, or with a broken OpenSSL, all of them throw std::runtime_error: going on would repeat nonces
+//          and give the key away.
+// Limits:  the wrapping's nonces are random: a master key may seal 2^32 values (NIST SP 800-38D, 8.3), then another belongs in front of it.
 #pragma once
 
 #include <cstddef>
