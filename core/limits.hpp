@@ -180,6 +180,13 @@ constexpr std::size_t token_waiting = 64;
 constexpr std::size_t lease_claim_channels = 256;
 /// Jobs waiting for a storage worker.
 constexpr std::size_t store_jobs = 8'192;
+/// Log lines waiting for the thread that writes them; past it the oldest is dropped and counted. Stops a slow disk from holding actors.
+constexpr std::size_t log_lines = 2'048;
+/// Tenants that have metrics of their own; the rest share tenant="other". Stops tenants from filling the node's memory and Prometheus.
+constexpr std::size_t metric_tenants = 10'000;
+/// A configuration file, and a file that holds a token or keys.
+constexpr std::size_t config_file_bytes = 1 * mib;
+constexpr std::size_t secret_file_bytes = 64 * kib;
 
 // ---- times ---------------------------------------------------------------------------------------------------------------------
 
@@ -205,9 +212,11 @@ constexpr seconds token_renew_ahead{300};
 constexpr seconds token_deadline{30};
 /// After an answer that only an administrator can change the endpoint is asked again this seldom.
 constexpr seconds token_blocked_retry{15 * 60};
-/// Lease of a node incarnation, and how often it is renewed.
+/// Lease of a node incarnation, and how often it is renewed; what an operator may choose instead.
 constexpr seconds lease_ttl{15};
 constexpr seconds lease_renew{4};
+constexpr seconds lease_ttl_min{3};
+constexpr seconds lease_ttl_max{600};
 /// A commit handed to the storage gate is dropped when it has not started by then.
 constexpr seconds commit_deadline{60};
 /// Signs of life are written this long after the first of them.
@@ -219,6 +228,15 @@ constexpr seconds fetcher_lost_grace{2};
 constexpr unsigned restarts = 8;
 constexpr seconds restarts_window{3600};
 constexpr seconds restart_pause{300};
+/// What a stopping node has to hand over its channels (within a pod's 30 s), and what all the rest of its end may take after that.
+constexpr seconds stop_grace{25};
+constexpr seconds stop_rest{20};
+/// A node told twice to stop ends its own database within this, and itself.
+constexpr seconds stop_at_once{5};
+/// Between two tries of a database that is away at the start; between two readings of the gauges that come from it; its housekeeping.
+constexpr seconds database_retry{5};
+constexpr seconds gauges_interval{15};
+constexpr seconds sweep_interval{3600};
 /// Between two rounds of the watchdog.
 constexpr seconds watchdog_round{60};
 /// A channel without progress for this long is restarted by the watchdog.
