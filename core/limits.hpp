@@ -18,7 +18,7 @@ constexpr std::size_t mib = 1024 * kib;
 
 /// One IMAP response line without its literals. Stops a line that never ends. Large enough for a FETCH with long flag lists.
 constexpr std::size_t imap_line_bytes = 64 * kib;
-/// A literal inside anything but a FETCH body (mailbox names, envelopes, response texts), held in memory.
+/// The literals of one response that are not FETCH bodies (mailbox names, envelopes), together: they are held in memory.
 constexpr std::size_t imap_small_literal_bytes = 64 * kib;
 /// A FETCH body literal. A server may announce anything; what is past this is refused before a byte of it is stored.
 constexpr std::uint64_t imap_body_literal_bytes = 512 * mib;
@@ -26,6 +26,8 @@ constexpr std::uint64_t imap_body_literal_bytes = 512 * mib;
 constexpr std::size_t imap_nesting = 64;
 /// Literals in one response. Stops a response made of endless empty literals.
 constexpr std::size_t imap_literals_per_response = 64;
+/// What the bytes of one read may grow to under COMPRESS=DEFLATE. Stops kilobytes that unpack into gigabytes and hold a network thread.
+constexpr std::size_t imap_inflated_bytes = 64 * mib;
 /// Engine output not yet taken by the session. Stops a server that makes us answer without reading.
 constexpr std::size_t engine_output_bytes = 256 * kib;
 /// One POP3 status or listing line (RFC 1939 says 512, RFC 2449 raises it; servers exceed it).
