@@ -64,6 +64,7 @@ struct incoming_message {
 struct known_message {
   message_source source;
   std::int64_t ledger_id = 0;   ///< from `candidate`
+  std::uint64_t size = 0;       ///< likewise: finds its row
 };
 
 /// One channel's part of a group commit. Messages are in the order of their arrival (IMAP: ascending UID).
@@ -181,7 +182,8 @@ class mail_store {
   virtual result<void> leave(const incarnation& self) = 0;
 
   /// Channels owned by this incarnation whose configuration, credential or enabled flag changed after `revision` (0: all), with the newest revision:
-  /// what LISTEN/NOTIFY only hints at.
+  /// what LISTEN/NOTIFY only hints at. Revision 0: only what is gone. The last entry names no channel and carries the revision to go on from;
+  /// a change may be told twice.
   struct change {
     lease_guard guard;
     std::int64_t revision = 0;

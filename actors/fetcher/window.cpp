@@ -163,6 +163,7 @@ void channel_fetcher::on_fetched(session_event::fetched& e) {
         store::known_message k;
         k.source = m.source;
         k.ledger_id = w.candidates.front().ledger_id;
+        k.size = w.candidates.front().size;
         unit.known.push_back(std::move(k));
         hand(*i);
       } else if (!w.handed) {
