@@ -33,6 +33,8 @@ struct options {
   milliseconds reconnect_min{100};             ///< pause after a failed connection, doubled up to reconnect_max
   milliseconds reconnect_max{5'000};
   std::size_t queue_limit = limits::store_jobs;
+  std::int64_t retention_days = 0;             ///< messages older than this are dropped by `sweep`, a month at a time; 0: kept for ever
+  std::int64_t outbox_days = 14;               ///< likewise what is to be told to receivers; at least 7
 
   /// Called on the listener's thread, must not block. After the listener has reconnected both are called once with a zero tenant ("anything
   /// may have happened: look").
@@ -47,6 +49,14 @@ result<std::unique_ptr<executor>> open(options how);
 /// Brings the database to this binary's version. failure::conflict if the database is newer than this binary.
 result<void> migrate(const std::string& url);
 
+/// Are these the keys that the database's secrets were sealed with? The first call on a new database makes them so. After `migrate`. Blocks.
+/// failure::seal_failed if not.
+result<void> check_keys(const std::string& url, const keyring& keys);
+
+/// Seals anew with the first key whatever another key of the ring sealed, in small transactions beside a running cluster; returns how many values.
+/// Blocks. Afterwards the older keys may be taken out of the ring.
+result<std::size_t> reseal(const std::string& url, const keyring& keys);
+
 /// One worker's connection and the stores on it.
 class worker_session {
  public:
@@ -60,6 +70,6 @@ class worker_session {
 using session_factory = std::function<result<std::unique_ptr<worker_session>>()>;
 
 /// Connects, gives up superuser rights (row-level security must hold for us too), sets time limits.
-result<std::unique_ptr<worker_session>> connect(const std::string& url, std::shared_ptr<const keyring> keys);
+result<std::unique_ptr<worker_session>> connect(const options& how);
 
 }  // namespace mailherd::store::postgres

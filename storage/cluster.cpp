@@ -1,0 +1,120 @@
+// storage/cluster: incarnations, leases, changes, housekeeping. Every time is the database's.
+#include <fmt/format.h>
+
+#include "queries.hpp"
+#include "storage/mail_store.hpp"
+
+namespace mailherd::store {
+
+namespace {
+
+/// Rows of one statement of the sweep, so that it never holds locks for long.
+constexpr std::int64_t sweep_rows = 1'000;
+
+tl::unexpected<error> life_is_over() { return fail(failure::fenced, "this node's lease ran out and was given away"); }
+
+}  // namespace
+
+result<mail_store::incarnation> pg_mail_store::join(const std::string& name, const std::string& version, seconds ttl) {
+  return link_.transact({}, [&]() -> result<incarnation> {
+    link_.run(sql::end_lives, name);
+    link_.run(sql::free_ended_leases);
+    const auto rows = link_.run(sql::new_life, name, version, static_cast<std::int64_t>(ttl.count()));
+    return incarnation{incarnation_id{rows[0][0].as<std::int64_t>()}, name};
+  });
+}
+
+result<void> pg_mail_store::renew(const incarnation& self, seconds ttl) {
+  const auto rows = link_.once({}, sql::renew, self.id, static_cast<std::int64_t>(ttl.count()));
+  if (!rows) return fail(rows.error());
+  if (rows->affected_rows() == 0) return life_is_over();
+  return {};
+}
+
+result<std::vector<lease_guard>> pg_mail_store::claim(const incarnation& self, std::size_t limit) {
+  return link_.transact({}, [&]() -> result<std::vector<lease_guard>> {
+    link_.run(sql::end_expired);
+    link_.run(sql::free_ended_leases);
+    std::vector<lease_guard> out;
+    for (const auto& row : link_.run(sql::claim, self.id, limit))
+      out.push_back({tenant_id{row[0].as<std::int64_t>()}, channel_id{row[1].as<std::int64_t>()}, row[2].as<std::int64_t>()});
+    return out;
+  });
+}
+
+result<void> pg_mail_store::release(const incarnation& self, const std::vector<lease_guard>& channels) {
+  if (channels.empty()) return {};
+  std::vector<std::int64_t> tenants, ids, epochs;
+  for (const auto& g : channels) {
+    tenants.push_back(g.tenant.value);
+    ids.push_back(g.channel.value);
+    epochs.push_back(g.epoch);
+  }
+  return link_.transact({}, [&]() -> result<void> {
+    link_.run(sql::release, self.id, array_of(tenants), array_of(ids), array_of(epochs));
+    link_.run(sql::drop_orphaned_leases, array_of(tenants), array_of(ids));
+    return {};
+  });
+}
+
+result<void> pg_mail_store::leave(const incarnation& self) {
+  return link_.transact({}, [&]() -> result<void> {
+    link_.run(sql::release_all, self.id);
+    link_.run(sql::leave, self.id);
+    return {};
+  });
+}
+
+result<std::vector<mail_store::change>> pg_mail_store::changes_since(const incarnation& self, std::int64_t revision) {
+  return link_.transact({}, [&]() -> result<std::vector<change>> {
+    // First the point to go on from, then the rows: what commits between the two is told twice rather than never.
+    const auto next = link_.run(sql::safe_revision)[0][0].as<std::int64_t>();
+    const auto rows = revision == 0 ? link_.run(sql::gone_channels, self.id) : link_.run(sql::changes_since, self.id, revision);
+    std::vector<change> out;
+    for (const auto& row : rows) {
+      change c;
+      c.guard = {tenant_id{row[0].as<std::int64_t>()}, channel_id{row[1].as<std::int64_t>()}, row[2].as<std::int64_t>()};
+      c.gone = row[3].as<bool>();
+      out.push_back(c);
+    }
+    change mark;
+    mark.revision = next;
+    out.push_back(mark);
+    return out;
+  });
+}
+
+result<void> pg_mail_store::drop_old_partitions(const std::string& parent, std::int64_t days) {
+  if (days <= 0) return {};
+  const auto old = link_.once({}, sql::old_partitions, parent, days);
+  if (!old) return fail(old.error());
+  for (const auto& row : *old) {
+    auto done = link_.execute(fmt::format("DROP TABLE IF EXISTS {}", link_.quoted(text(row[0]))));
+    if (!done) return done;
+  }
+  return {};
+}
+
+result<void> pg_mail_store::sweep() {
+  auto done = link_.transact({}, [&]() -> result<void> {
+    if (!link_.run(sql::try_sweep_lock)[0][0].as<bool>()) return {};   // another node is at it
+    link_.run(sql::sweep_partitions_ahead);
+    link_.run(sql::sweep_keys);
+    link_.run(sql::sweep_lives);
+    link_.run(sql::sweep_changes);
+    link_.run(sql::sweep_tries);
+    link_.run(sql::sweep_credentials);
+    return {};
+  });
+  if (!done) return done;
+  for (bool more = true; more;) {
+    const auto rows = link_.once({}, sql::sweep_blobs, retention_days_, sweep_rows);
+    if (!rows) return fail(rows.error());
+    more = rows->affected_rows() == static_cast<std::size_t>(sweep_rows);
+  }
+  for (const auto& [parent, days] : {std::pair{"messages", retention_days_}, {"outbox", outbox_days_}, {"channel_events", retention_days_}})
+    if (auto dropped = drop_old_partitions(parent, days); !dropped) return dropped;
+  return {};
+}
+
+}  // namespace mailherd::store

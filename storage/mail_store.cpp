@@ -1,0 +1,203 @@
+#include "storage/mail_store.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "queries.hpp"
+#include "storage/rows.hpp"
+
+namespace mailherd::store {
+
+namespace {
+
+tl::unexpected<error> fenced() { return fail(failure::fenced, "another owner holds the lease"); }
+
+}  // namespace
+
+// ---- bodies in chunks -----------------------------------------------------------------------------------------------------------------
+
+result<blob_id> pg_mail_store::new_blob(const lease_guard& guard) {
+  const auto rows = link_.once({}, sql::new_blob, guard.tenant, guard.channel, guard.epoch);
+  if (!rows) return fail(rows.error());
+  if (rows->empty()) return fenced();
+  return blob_id{(*rows)[0][0].as<std::int64_t>()};
+}
+
+result<void> pg_mail_store::put_chunk(const lease_guard& guard, blob_id blob, std::int32_t index, const std::string& bytes) {
+  const auto rows = link_.once({}, sql::put_chunk, guard.tenant, guard.channel, guard.epoch, blob, index, binary(bytes));
+  if (!rows) return fail(rows.error());
+  if (rows->affected_rows() == 0) return fenced();
+  return {};
+}
+
+// ---- cursors and the ledger -------------------------------------------------------------------------------------------------------------
+
+result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) {
+  const auto rows = link_.once({guard.tenant}, sql::load_cursor, guard.tenant, guard.channel, to_string(protocol), folder);
+  if (!rows) return fail(rows.error());
+  store::cursor c;
+  if (rows->empty()) return c;
+  const auto row = (*rows)[0];
+  c.uid_validity.value = row[0].as<std::uint32_t>();
+  c.last_uid.value = row[1].as<std::uint32_t>();
+  c.after_uid.value = row[2].as<std::uint32_t>();
+  c.reconcile_upto.value = row[3].as<std::uint32_t>();
+  c.highest_modseq = row[4].as<std::uint64_t>();
+  c.baseline = time_or_none(row[5]);
+  c.initialised = row[6].as<bool>();
+  return c;
+}
+
+result<std::vector<std::string>> pg_mail_store::some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls) {
+  std::vector<std::string> out;
+  if (uidls.empty()) return out;
+  const auto rows = link_.once({guard.tenant}, q, guard.tenant, guard.channel, array_of(uidls));
+  if (!rows) return fail(rows.error());
+  out.reserve(static_cast<std::size_t>(rows->size()));
+  for (const auto& row : *rows) out.push_back(uidls[row[0].as<std::size_t>() - 1]);
+  return out;
+}
+
+result<std::vector<std::string>> pg_mail_store::unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
+  return some_uidls(sql::unknown_uidls, guard, uidls);
+}
+
+result<std::vector<std::string>> pg_mail_store::stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
+  return some_uidls(sql::stored_uidls, guard, uidls);
+}
+
+result<std::vector<mailherd::uid>> pg_mail_store::stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
+                                                              mailherd::uid after, mailherd::uid upto, std::size_t limit) {
+  const auto rows = link_.once({guard.tenant}, sql::stored_uids, guard.tenant, guard.channel, folder, validity.value, after.value, upto.value, limit);
+  if (!rows) return fail(rows.error());
+  std::vector<mailherd::uid> out;
+  for (const auto& row : *rows) out.push_back({row[0].as<std::uint32_t>()});
+  return out;
+}
+
+result<std::vector<candidate>> pg_mail_store::find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
+                                                              const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) {
+  std::vector<candidate> out;
+  if (keys.empty()) return out;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::optional<std::int64_t>> dates;
+  for (const auto& [date, size] : keys) {
+    sizes.push_back(static_cast<std::int64_t>(size));
+    dates.push_back(date ? std::optional(micros(*date)) : std::nullopt);
+  }
+  const auto rows = link_.once({guard.tenant}, sql::find_candidates, guard.tenant, guard.channel, folder, validity.value, array_of(sizes), array_of(dates));
+  if (!rows) return fail(rows.error());
+  for (const auto& row : *rows) {
+    candidate c;
+    c.ledger_id = row[0].as<std::int64_t>();
+    c.internal_date = time_or_none(row[1]).value_or(wall_time{});
+    c.size = row[2].as<std::uint64_t>();
+    c.digest = digest_of(row[3]);
+    c.header_digest = digest_of(row[4]);
+    c.has_body = row[5].as<bool>();
+    out.push_back(c);
+  }
+  return out;
+}
+
+result<unsigned> pg_mail_store::note_try(const lease_guard& guard, const message_source& source) {
+  const auto rows = link_.once({}, sql::note_try, guard.tenant, guard.channel, guard.epoch, source.folder, source.uid_validity.value, source.uid.value,
+                               source.uidl);
+  if (!rows) return fail(rows.error());
+  if (rows->empty()) return fenced();
+  return (*rows)[0][0].as<unsigned>();
+}
+
+// ---- state ------------------------------------------------------------------------------------------------------------------------------
+
+result<void> pg_mail_store::set_state(const lease_guard& guard, const state_change& change) {
+  return link_.transact({}, [&]() -> result<void> {
+    if (link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch).empty()) return fenced();
+    const auto before = link_.run(sql::state_before, guard.tenant, guard.channel);
+    if (before.empty()) return fail(failure::not_found, "the channel was deleted");
+    const auto state = std::string(to_string(change.state));
+    const auto switching = change.switching ? std::optional(std::string(to_string(*change.switching))) : std::nullopt;
+    link_.run(sql::set_state, guard.tenant, guard.channel, state, change.reason, change.detail, change.next_attempt_at, change.throttled_until,
+              change.last_success_at, change.observed_generation, switching, change.switch_error, change.token_expires_at);
+    if (!change.account.empty() && change.observed_generation)
+      link_.run(sql::set_account, guard.tenant, guard.channel, *change.observed_generation, change.account);
+    if (text(before[0][0]) != state || text(before[0][1]) != change.reason)
+      link_.run(sql::add_event, guard.tenant, guard.channel, "state", state, change.reason, change.detail, "node");
+    if (switching && text(before[0][2]) != *switching)
+      link_.run(sql::add_event, guard.tenant, guard.channel, "switch", *switching, change.switch_error.empty() ? "" : change.reason, change.switch_error, "node");
+    return {};
+  });
+}
+
+result<void> pg_mail_store::touch_success(const std::vector<std::pair<lease_guard, wall_time>>& channels) {
+  std::vector<std::int64_t> tenants, ids, epochs, times;
+  for (const auto& [guard, at] : channels) {
+    tenants.push_back(guard.tenant.value);
+    ids.push_back(guard.channel.value);
+    epochs.push_back(guard.epoch);
+    times.push_back(micros(at));
+  }
+  const auto rows = link_.once({}, sql::touch_success, array_of(tenants), array_of(ids), array_of(epochs), array_of(times));
+  if (!rows) return fail(rows.error());
+  return {};
+}
+
+// ---- credentials ------------------------------------------------------------------------------------------------------------------------
+
+result<mail_store::channel_load> pg_mail_store::load_channel(tenant_id tenant, channel_id channel) {
+  return link_.transact({tenant}, [&]() -> result<channel_load> {
+    const auto rows = link_.run(sql::load_channel, tenant, channel);
+    if (rows.empty()) return fail(failure::not_found, "no such channel");
+    channel_load out;
+    auto record = channel_of(rows[0], tenant, channel, &keys_);
+    if (!record) return fail(record.error());
+    out.record = std::move(*record);
+    out.limits = {rows[0]["max_channels"].as<std::int64_t>(), rows[0]["max_message_bytes"].as<std::int64_t>()};
+    const auto load = [&](std::int64_t generation) -> result<mailherd::credential> {
+      const auto found = link_.run(sql::load_credential, tenant, channel, generation);
+      if (found.empty()) return fail(failure::not_found, "the credential is gone");
+      return credential_of(found[0], tenant, channel, generation, keys_);
+    };
+    auto newest = load(out.record.generation);
+    if (!newest) return fail(newest.error());
+    out.credential = std::move(*newest);
+    out.serving = out.credential;
+    if (out.record.observed_generation > 0 && out.record.observed_generation != out.record.generation) {
+      if (auto serving = load(out.record.observed_generation)) {
+        out.serving = std::move(*serving);
+      } else if (serving.error().code != failure::not_found) {
+        return fail(serving.error());
+      }
+    }
+    if (out.credential.type == auth_type::oauth2 || out.serving.type == auth_type::oauth2) {
+      const auto id = out.credential.type == auth_type::oauth2 ? out.credential.app : out.serving.app;
+      const auto found = link_.run(sql::get_app, tenant, id);
+      if (!found.empty()) {
+        auto app = app_of(found[0], &keys_);
+        if (!app) return fail(app.error());
+        out.app = std::move(*app);
+      }
+    }
+    return out;
+  });
+}
+
+result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
+                                                 const std::string& account) {
+  return link_.transact({}, [&]() -> result<void> {
+    if (link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch).empty()) return fenced();
+    const auto rows = link_.run(sql::lock_refresh_token, guard.tenant, guard.channel, generation);
+    if (rows.empty()) return fail(failure::not_found, "the credential is gone");
+    const auto context = credential_context(guard.tenant, guard.channel, generation, "refresh_token");
+    const auto present = unseal(keys_, context, rows[0][0]);
+    if (!present) return fail(present.error());
+    // Repeated after a lost answer: it is done already.
+    if (*present == fresh) return {};
+    if (!(*present == used)) return fail(failure::conflict, "the refresh token was replaced meanwhile");
+    link_.run(sql::rotate_refresh_token, guard.tenant, guard.channel, generation, sealed_or_null(keys_, context, fresh), account);
+    return {};
+  });
+}
+
+}  // namespace mailherd::store

@@ -1,0 +1,60 @@
+// storage/mail_store: what the running herd writes and reads, over one connection.
+//
+//   commit.cpp       the group commit: invariants 1 and 2
+//   mail_store.cpp   bodies in chunks, cursors, the ledger, channel state, credentials
+//   cluster.cpp      incarnations, leases, changes, housekeeping
+//
+// Owns:   nothing but references. Never:  writes for a channel without its lease epoch.
+// Threads: as store.hpp: one at a time, blocking.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "storage/connection.hpp"
+#include "storage/keyring.hpp"
+#include "storage/store.hpp"
+
+namespace mailherd::store {
+
+class pg_mail_store final : public mail_store {
+ public:
+  pg_mail_store(connection& link, const keyring& keys, std::int64_t retention_days, std::int64_t outbox_days)
+      : link_(link), keys_(keys), retention_days_(retention_days), outbox_days_(outbox_days) {}
+
+  result<std::vector<commit_outcome>> commit(const std::vector<commit_unit>& units) override;
+  result<blob_id> new_blob(const lease_guard& guard) override;
+  result<void> put_chunk(const lease_guard& guard, blob_id blob, std::int32_t index, const std::string& bytes) override;
+  result<store::cursor> load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
+  result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
+                                                 mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
+  result<std::vector<std::string>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<std::vector<candidate>> find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
+                                                 const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) override;
+  result<unsigned> note_try(const lease_guard& guard, const message_source& source) override;
+  result<void> set_state(const lease_guard& guard, const state_change& change) override;
+  result<void> touch_success(const std::vector<std::pair<lease_guard, wall_time>>& channels) override;
+  result<channel_load> load_channel(tenant_id tenant, channel_id channel) override;
+  result<void> rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
+                                    const std::string& account) override;
+  result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) override;
+  result<void> renew(const incarnation& self, seconds ttl) override;
+  result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) override;
+  result<void> release(const incarnation& self, const std::vector<lease_guard>& channels) override;
+  result<void> leave(const incarnation& self) override;
+  result<std::vector<change>> changes_since(const incarnation& self, std::int64_t revision) override;
+  result<void> sweep() override;
+
+ private:
+  result<std::vector<std::string>> some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls);
+  result<void> drop_old_partitions(const std::string& parent, std::int64_t days);
+
+  connection& link_;
+  const keyring& keys_;
+  std::int64_t retention_days_;   ///< of messages; 0: for ever
+  std::int64_t outbox_days_;
+};
+
+}  // namespace mailherd::store

@@ -1,0 +1,3 @@
+-- Kept: the newest, the one that serves, and the one before that for going back.
+DELETE FROM credentials k USING channels c JOIN channel_status s USING (tenant_id, channel_id)
+WHERE k.tenant_id = c.tenant_id AND k.channel_id = c.channel_id AND k.generation < least(c.generation, s.observed_generation) - 1

@@ -1,0 +1,1 @@
+DELETE FROM message_tries WHERE at < now() - interval '30 days'

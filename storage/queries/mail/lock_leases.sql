@@ -1,0 +1,7 @@
+-- The units of a group whose epoch still holds. Their lease rows stay locked to the end, in the order (tenant, channel).
+SELECT w.ord
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS w (tenant_id, channel_id, epoch, ord)
+JOIN channel_leases l ON l.tenant_id = w.tenant_id AND l.channel_id = w.channel_id AND l.epoch = w.epoch
+WHERE l.owner IS NOT NULL
+ORDER BY l.tenant_id, l.channel_id
+FOR NO KEY UPDATE OF l
