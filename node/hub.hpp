@@ -1,0 +1,62 @@
+// node/hub: what API, herd and database have to tell each other, while each of them may not be there yet or any more.
+//
+// Owns:   who is there now.
+// Never:  blocks but for an attach or detach under way; keeps what it passes on.
+// Used by: node (attaches, detaches), the API (asks it as `control`), the database's listener (tells it news).
+// Threads: any.
+#pragma once
+
+#include <shared_mutex>
+
+#include "actors/herd.hpp"
+#include "api/server.hpp"
+
+namespace mailherd::node {
+
+class hub final : public actors::control {
+ public:
+  /// REQUIRED: what is attached is detached (nullptr) before it is destroyed.
+  void attach(actors::herd* herd) {
+    const std::unique_lock lock(mutex_);
+    herd_ = herd;
+  }
+  void attach(api::server* server) {
+    const std::unique_lock lock(mutex_);
+    server_ = server;
+  }
+
+  // ---- news of the database
+  void feed(tenant_id tenant) {
+    const std::shared_lock lock(mutex_);
+    if (server_ != nullptr) server_->wake(tenant);
+  }
+
+  // ---- control
+  void changed(tenant_id tenant, channel_id channel) override {
+    const std::shared_lock lock(mutex_);
+    if (herd_ != nullptr) herd_->changed(tenant, channel);
+  }
+  void test(actors::test_subject subject, deadline until, std::function<void(result<actors::test_report>)> on_done) override {
+    {
+      const std::shared_lock lock(mutex_);
+      if (herd_ != nullptr) return herd_->test(std::move(subject), until, std::move(on_done));
+    }
+    on_done(fail(failure::cancelled, "the node is starting or stopping"));
+  }
+  result<void> drain(const std::string& node) override {
+    const std::shared_lock lock(mutex_);
+    if (herd_ == nullptr) return fail(failure::store_unavailable, "the node is starting or stopping");
+    return herd_->drain(node);
+  }
+  [[nodiscard]] bool serving() const override {
+    const std::shared_lock lock(mutex_);
+    return herd_ != nullptr && herd_->serving();
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;
+  actors::herd* herd_ = nullptr;
+  api::server* server_ = nullptr;
+};
+
+}  // namespace mailherd::node
