@@ -41,6 +41,7 @@ struct config {
   unsigned network_threads = 0, actor_threads = 0, storage_workers = 0;   ///< 0: chosen from the machine's cores
   unsigned logins_per_host = 0, logins_per_node = 0;
   std::size_t max_channels = 0;
+  std::int64_t retention_days = 0;     ///< 0: for ever
   std::string warning;                 ///< one sentence that the log should begin with; empty: none
 
   /// For error lines: "listen (MAILHERD_LISTEN)", "listen (mailherd.toml:3)", "listen (default)".

@@ -108,6 +108,17 @@ int run(int argc, char** argv) {
     std::printf("%s\n", store::keyring::generate().reveal().c_str());
   });
 
+  auto* rotate = keys->add_subcommand("rotate", "Seal everything in the database with the first key; afterwards the others may be taken away");
+  const flags rotate_flags(*rotate);
+  rotate->callback([&] {
+    status = with_config(*rotate, rotate_flags, [](const node::config& c) -> result<void> {
+      const auto sealed = node::rotate_keys(c);
+      if (!sealed) return fail(sealed.error());
+      std::printf("%zu values sealed with the first key\n", *sealed);
+      return {};
+    });
+  });
+
   top.add_subcommand("version", "Print the version")->callback([] {
     const auto v = node::version();
     std::printf("mailherd %.*s\n", static_cast<int>(v.size()), v.data());

@@ -51,6 +51,23 @@ void prepare_process() {
   prctl(PR_SET_DUMPABLE, 0);
 }
 
+result<data_dir> open_directory(const config& c) {
+  auto opened = data_dir::open(c.data_dir);
+  if (!opened) return blame(c, "data_dir", opened.error(), opened.error().code == failure::conflict ? "stop it or choose another directory" : "");
+  return opened;
+}
+
+result<std::unique_ptr<store::embedded_server>> start_own_database(const config& c, const data_dir& directory,
+                                                                   std::function<void(const std::string&)> on_event) {
+  store::embedded_server::options o;
+  o.data_dir = directory.path();
+  o.max_connections = std::max(40u, c.storage_workers + 16);
+  o.on_event = std::move(on_event);
+  auto started = store::embedded_server::start(std::move(o));
+  if (!started) return blame(c, "data_dir", started.error());
+  return started;
+}
+
 class running_node {
  public:
   running_node(const config& c, telemetry& report, stop_signals& signals) : c_(c), report_(report), signals_(signals) {}
@@ -69,7 +86,7 @@ class running_node {
   result<void> start_network();
   result<void> open_store();
   result<void> start_api();
-  result<void> migrate();
+  result<void> prepare_database();
   void start_herd();
   void read_gauges();
   void sweep();
@@ -83,6 +100,7 @@ class running_node {
   std::optional<data_dir> directory_;
   std::vector<secret<>> tokens_;
   std::shared_ptr<const store::keyring> keys_;
+  std::string keys_from_;   // for error lines
   std::unique_ptr<net::network> network_;
   std::unique_ptr<store::embedded_server> database_;
   std::string url_;
@@ -95,7 +113,7 @@ result<void> running_node::start() {
   report_.log(log_level::info, "node starts", {{"version", std::string(version())}, {"node", c_.node_name}});
   if (!c_.warning.empty()) report_.log(log_level::warning, c_.warning, {});
   for (const auto step : {&running_node::take_keys, &running_node::start_network, &running_node::start_database, &running_node::open_store,
-                          &running_node::start_api, &running_node::migrate}) {
+                          &running_node::start_api, &running_node::prepare_database}) {
     if (signals_.asked()) return {};
     if (auto done = (this->*step)(); !done) return done;
   }
@@ -109,8 +127,8 @@ result<void> running_node::take_keys() {
   auto keys = c_.master_key;
   const bool own = c_.database_url.empty();
   if (own) {
-    auto opened = data_dir::open(c_.data_dir);
-    if (!opened) return blame(c_, "data_dir", opened.error(), opened.error().code == failure::conflict ? "stop it or choose another directory" : "");
+    auto opened = open_directory(c_);
+    if (!opened) return fail(opened.error());
     directory_.emplace(std::move(*opened));
   }
   if (tokens_.empty()) {
@@ -128,18 +146,18 @@ result<void> running_node::take_keys() {
     report_.log(log_level::info, held->made ? "node made an operator token" : "node uses its operator token",
                 {{"file", (directory_->path() / data_dir::token_file).string()}});
   }
-  std::string keys_from = c_.where("master_key");
+  keys_from_ = c_.where("master_key");
   if (keys.empty()) {
     if (!own) return fail(failure::invalid_input, "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well "
                                                   "(make one with: mailherd keys generate)");
     auto held = directory_->secret_in(data_dir::key_file, store::keyring::generate);
     if (!held) return blame(c_, "data_dir", held.error());
-    keys_from = (directory_->path() / data_dir::key_file).string();
-    if (held->made) report_.log(log_level::info, "node made a master key: keep a copy of it", {{"file", keys_from}});
+    keys_from_ = (directory_->path() / data_dir::key_file).string();
+    if (held->made) report_.log(log_level::info, "node made a master key: keep a copy of it", {{"file", keys_from_}});
     keys = std::move(held->value);
   }
   auto ring = store::keyring::parse(keys);
-  if (!ring) return fail(failure::invalid_input, fmt::format("{}: {}", keys_from, ring.error().detail));
+  if (!ring) return fail(failure::invalid_input, fmt::format("{}: {}", keys_from_, ring.error().detail));
   keys_ = std::move(*ring);
   return {};
 }
@@ -159,12 +177,10 @@ result<void> running_node::start_network() {
 result<void> running_node::start_database() {
   url_ = c_.database_url.reveal();
   if (!url_.empty()) return {};
-  store::embedded_server::options o;
-  o.data_dir = directory_->path();
-  o.max_connections = std::max(40u, c_.storage_workers + 16);
-  o.on_event = [&report = report_](const std::string& what) { report.log(log_level::info, "database reports", {{"event", what}}); };
-  auto started = store::embedded_server::start(std::move(o));
-  if (!started) return blame(c_, "data_dir", started.error());
+  auto started = start_own_database(c_, *directory_, [&report = report_](const std::string& what) {
+    report.log(log_level::info, "database reports", {{"event", what}});
+  });
+  if (!started) return fail(started.error());
   database_ = std::move(*started);
   url_ = database_->url();
   signals_.at_once([this] { database_->stop(); });
@@ -176,6 +192,7 @@ result<void> running_node::open_store() {
   o.url = url_;
   o.workers = c_.storage_workers;
   o.keys = keys_;
+  o.retention_days = c_.retention_days;
   o.on_feed = [this](tenant_id tenant) { hub_.feed(tenant); };
   o.on_channel_changed = [this](tenant_id tenant, channel_id channel) { hub_.changed(tenant, channel); };
   auto opened = store::postgres::open(std::move(o));
@@ -210,10 +227,13 @@ result<void> running_node::start_api() {
   return {};
 }
 
-result<void> running_node::migrate() {
+result<void> running_node::prepare_database() {
   for (bool told = false;; told = true) {
     auto done = store::postgres::migrate(url_);
+    if (done) done = store::postgres::check_keys(url_, *keys_);
     if (done) return {};
+    if (done.error().code == failure::seal_failed)
+      return fail(failure::seal_failed, fmt::format("{}: {}: give the keys that this database was first used with", keys_from_, done.error().detail));
     if (done.error().code != failure::store_unavailable) return blame(c_, "database_url", done.error());
     report_.log(told ? log_level::debug : log_level::warning, "node waits for its database and tries again",
                 {{"reason", done.error().detail}, {"every", fmt::format("{}s", limits::database_retry.count())}});
@@ -320,6 +340,38 @@ result<void> migrate(const config& c) {
   auto done = store::postgres::migrate(c.database_url.reveal());
   if (!done) return blame(c, "database_url", done.error());
   return {};
+}
+
+result<std::size_t> rotate_keys(const config& c) {
+  std::optional<data_dir> directory;
+  std::unique_ptr<store::embedded_server> own;
+  auto url = c.database_url.reveal();
+  auto text = c.master_key;
+  if (url.empty()) {
+    const auto file = c.data_dir / data_dir::key_file;
+    if (!std::filesystem::exists(file))
+      return fail(failure::invalid_input, fmt::format("database_url is missing, and {} does not exist: set MAILHERD_DATABASE_URL or "
+                                                      "MAILHERD_DATA_DIR", file.string()));
+    auto opened = open_directory(c);
+    if (!opened) return fail(opened.error());
+    directory.emplace(std::move(*opened));
+    if (text.empty()) {
+      auto held = directory->secret_in(data_dir::key_file, store::keyring::generate);
+      if (!held) return blame(c, "data_dir", held.error());
+      text = std::move(held->value);
+    }
+    auto started = start_own_database(c, *directory, {});
+    if (!started) return fail(started.error());
+    own = std::move(*started);
+    url = own->url();
+  }
+  if (text.empty())
+    return fail(failure::invalid_input, "master_key is missing: set MAILHERD_MASTER_KEY_FILE to the keys that the nodes have, the new one first");
+  const auto keys = store::keyring::parse(text);
+  if (!keys) return blame(c, "master_key", keys.error());
+  auto sealed = store::postgres::reseal(url, **keys);
+  if (!sealed) return blame(c, sealed.error().code == failure::seal_failed ? "master_key" : "database_url", sealed.error());
+  return sealed;
 }
 
 }  // namespace mailherd::node

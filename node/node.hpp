@@ -17,4 +17,8 @@ result<void> run(const config& c);
 /// `mailherd db migrate`: the same errors, and store_unavailable while the database is away.
 result<void> migrate(const config& c);
 
+/// `mailherd keys rotate`: seals anew, with the first key, what another key of the ring sealed; nodes may be running. Returns how many values. Errors
+/// as of `migrate`.
+result<std::size_t> rotate_keys(const config& c);
+
 }  // namespace mailherd::node

@@ -130,7 +130,13 @@ std::string format(config& c, const std::string& text) {
   return {};
 }
 
-std::string text_of(seconds span) { return in_words(span); }
+std::string retention(config& c, const std::string& text) {
+  seconds kept{0};
+  if (text != "forever")
+    if (auto why = span(text, kept, seconds(86'400), seconds(36'500LL * 86'400)); !why.empty()) return why + ", or forever";
+  c.retention_days = kept.count() / 86'400;
+  return {};
+}
 
 std::vector<setting> make_table() {
   const std::string by_cores = "0";
@@ -163,12 +169,13 @@ std::vector<setting> make_table() {
        [](config& c, const std::string& v) { return c.bind_address = v, std::string(); }},
       {"log_format", "text", "text for people, json for machines", kind::text, format},
       {"log_level", "info", "debug, info, warning, error", kind::text, level},
-      {"lease_ttl", text_of(limits::lease_ttl), "How long a silent node keeps its channels", kind::text,
+      {"lease_ttl", in_words(limits::lease_ttl), "How long a silent node keeps its channels", kind::text,
        [](config& c, const std::string& v) { return span(v, c.lease_ttl, limits::lease_ttl_min, limits::lease_ttl_max); }},
-      {"poll_interval", text_of(limits::poll_interval), "Between two looks into a POP3 mailbox, or an IMAP one without IDLE", kind::text,
+      {"poll_interval", in_words(limits::poll_interval), "Between two looks into a POP3 mailbox, or an IMAP one without IDLE", kind::text,
        [](config& c, const std::string& v) { return span(v, c.poll_interval, seconds(1), seconds(86'400)); }},
-      {"stop_grace", text_of(limits::stop_grace), "What a stopping node has to hand over its channels", kind::text,
+      {"stop_grace", in_words(limits::stop_grace), "What a stopping node has to hand over its channels", kind::text,
        [](config& c, const std::string& v) { return span(v, c.stop_grace, seconds(1), seconds(3'600)); }},
+      {"retention", "forever", "Messages older than this are dropped, a month at a time", kind::text, retention},
       {"max_channels", "100000", "This node takes no more channels than this", kind::text,
        [](config& c, const std::string& v) { return number(v, c.max_channels, 1, 10'000'000); }},
       {"logins_per_host", "32", "Logins at one mail host at once", kind::text,
