@@ -266,6 +266,7 @@ void imap_session::on_done(imap::command_id id, imap::command_kind kind, std::op
       return;
     case command_kind::logout: return finish(error{failure::cancelled, "signed out", {}}, true);
     case command_kind::enable:
+    case command_kind::compress:
     case command_kind::list: return;
   }
 }

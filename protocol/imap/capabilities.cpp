@@ -15,7 +15,7 @@ struct word {
   capability bit;
 };
 
-constexpr std::array<word, 17> words{{
+constexpr std::array<word, 18> words{{
     {"IMAP4REV1", capability::imap4rev1},
     {"IMAP4REV2", capability::imap4rev2},
     {"STARTTLS", capability::starttls},
@@ -33,6 +33,7 @@ constexpr std::array<word, 17> words{{
     {"UTF8=ACCEPT", capability::utf8_accept},
     {"UNSELECT", capability::unselect},
     {"MOVE", capability::move},
+    {"COMPRESS=DEFLATE", capability::compress_deflate},
 }};
 
 // A list of mechanisms longer than this is an attack on memory, not a choice.

@@ -1,7 +1,7 @@
 // protocol/imap/capabilities: what the server says it can do (RFC 3501, 7.2.1; RFC 9051).
 //
 // Owns:   the set, and which announced word sets which bit. Unknown words are ignored: servers invent them.
-// Used by: the engine; the session reads idle, uidplus, condstore.
+// Used by: the engine; the session reads id, idle, uidplus.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ enum class capability : std::uint32_t {
   utf8_accept = 1u << 13,
   unselect = 1u << 14,
   move = 1u << 15,
+  compress_deflate = 1u << 16,
 };
 
 class capability_set {
@@ -40,7 +41,6 @@ class capability_set {
 
   /// Replaces the set by the words of `list`, separated by spaces.
   void assign(std::string_view list);
-  void forget_mechanisms() { std::vector<std::string>().swap(mechanisms_); }
   void clear() { *this = {}; }
 
  private:

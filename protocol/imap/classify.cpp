@@ -5,8 +5,10 @@
 
 #include <array>
 #include <optional>
+#include <span>
 
 #include "core/server_text.hpp"
+#include "protocol/imap/quirks.hpp"
 
 namespace mailherd::imap {
 
@@ -30,10 +32,11 @@ struct coded {
   failure meaning;
 };
 
-/// Codes that settle it whatever the text says (RFC 5530, 3; RFC 9051, 7.1).
-constexpr std::array<coded, 9> codes{{
+/// Codes that settle it, unless a well-known text says more (RFC 5530, 3; RFC 9051, 7.1).
+constexpr std::array<coded, 10> codes{{
     {"UNAVAILABLE", failure::server_unavailable},
     {"SERVERBUG", failure::server_unavailable},
+    {"CORRUPTION", failure::server_unavailable},
     {"INUSE", failure::server_busy},
     {"IN-USE", failure::server_busy},
     {"LIMIT", failure::too_many_connections},
@@ -43,48 +46,36 @@ constexpr std::array<coded, 9> codes{{
     {"THROTTLED", failure::throttled},
 }};
 
-struct phrase {
-  std::string_view text;
-  failure meaning;
-  bool only_at_login;
-};
+bool is_login(const refusal& what) { return what.where == phase::login || what.where == phase::greeting; }
+failure credential_refused(const refusal& what) { return what.with_token ? failure::token_rejected : failure::login_rejected; }
 
-constexpr std::array<phrase, 24> phrases{{
-    {"request is throttled", failure::throttled, false},
-    {"too many simultaneous connections", failure::too_many_connections, false},
-    {"maximum number of connections", failure::too_many_connections, false},
-    {"too many connections", failure::too_many_connections, false},
-    {"connection limit", failure::too_many_connections, false},
-    {"bandwidth limits", failure::throttled, false},
-    {"too many login", failure::throttled, false},
-    {"too many failed", failure::throttled, false},
-    {"rate limit", failure::throttled, false},
-    // Exchange at the end of a token's life: a fresh one is all it takes
-    {"accesstokenexpired", failure::token_rejected, false},
-    {"session invalidated", failure::server_bye, false},
-    {"authenticated but not connected", failure::no_mailbox_rights, false},
-    {"basic authentication is disabled", failure::login_disabled, true},
-    {"basicauthblocked", failure::login_disabled, true},
-    {"logondenied-basicauthblocked", failure::login_disabled, true},
-    {"plaintext authentication disallowed", failure::login_disabled, true},
-    {"application-specific password required", failure::login_disabled, true},
-    {"please log in via your web browser", failure::login_disabled, true},
-    {"not enabled for imap", failure::no_mailbox_rights, true},
-    {"imap is disabled", failure::no_mailbox_rights, true},
-    {"imap access is disabled", failure::no_mailbox_rights, true},
-    {"temporar", failure::server_unavailable, false},
-    {"try again later", failure::server_unavailable, false},
-    {"service unavailable", failure::server_unavailable, false},
-}};
+std::optional<failure> by_code(const refusal& what) {
+  for (const auto& c : codes)
+    if (equal_text(what.code, c.code)) return c.meaning;
+  if (what.where == phase::login) {
+    // The credentials are the cause, whatever excuse the text makes. An expired token is renewed, an expired password is for a person.
+    if (equal_text(what.code, "AUTHENTICATIONFAILED")) return credential_refused(what);
+    if (equal_text(what.code, "EXPIRED")) return what.with_token ? failure::token_rejected : failure::account_blocked;
+    if (equal_text(what.code, "CONTACTADMIN")) return failure::account_blocked;
+    if (equal_text(what.code, "NOPERM")) return failure::no_mailbox_rights;
+    if (equal_text(what.code, "WEBALERT") && !what.with_token) return failure::login_disabled;
+  }
+  if (what.where == phase::select) {
+    if (equal_text(what.code, "NOPERM")) return failure::no_mailbox_rights;
+    if (equal_text(what.code, "NONEXISTENT") || equal_text(what.code, "TRYCREATE")) return failure::mailbox_missing;
+  }
+  return std::nullopt;
+}
 
 failure by_phase(const refusal& what) {
   if (what.status == "BYE") return what.where == phase::greeting ? failure::server_unavailable : failure::server_bye;
   switch (what.where) {
     case phase::greeting: return failure::server_unavailable;
     case phase::tls: return failure::tls_not_offered;
-    case phase::login: return what.with_token ? failure::token_rejected : failure::login_rejected;
+    // BAD is about the command, not about who sent it.
+    case phase::login: return what.status == "BAD" ? failure::command_refused : credential_refused(what);
+    // Without a word that names the folder the cause is unknown: asked again, and the server's text is shown.
     case phase::select:
-      return equal_text(what.code, "NOPERM") ? failure::no_mailbox_rights : failure::mailbox_missing;
     case phase::capabilities:
     case phase::mailbox:
     case phase::fetch: return failure::command_refused;
@@ -92,17 +83,27 @@ failure by_phase(const refusal& what) {
   return failure::command_refused;
 }
 
+bool counts(where_said where, const refusal& what) {
+  switch (where) {
+    case where_said::anywhere: return true;
+    case where_said::login: return is_login(what);
+    case where_said::select: return what.where == phase::select;
+    case where_said::token_session: return what.with_token;
+  }
+  return false;
+}
+
+std::optional<failure> by_text(std::span<const saying> table, const refusal& what) {
+  for (const auto& s : table)
+    if (counts(s.where, what) && contains_text(what.text, s.text)) return s.meaning;
+  return std::nullopt;
+}
+
 failure decide(const refusal& what) {
-  for (const auto& c : codes)
-    if (equal_text(what.code, c.code)) return c.meaning;
   if (throttle_backoff(what.text)) return failure::throttled;
-  const bool at_login = what.where == phase::login || what.where == phase::greeting;
-  for (const auto& p : phrases)
-    if ((at_login || !p.only_at_login) && contains_text(what.text, p.text)) {
-      // A password session has no token that could expire.
-      if (p.meaning == failure::token_rejected && !what.with_token) return failure::server_bye;
-      return p.meaning;
-    }
+  if (const auto f = by_text(telling_sayings(), what)) return *f;
+  if (const auto f = by_code(what)) return *f;
+  if (const auto f = by_text(excuses(), what)) return *f;
   return by_phase(what);
 }
 

@@ -1,6 +1,6 @@
-// protocol/imap/classify: what a NO, BAD or BYE means, as data: response codes (RFC 3501, RFC 5530) and the phrases of well-known servers.
+// protocol/imap/classify: what a NO, BAD or BYE means: response codes (RFC 3501, RFC 5530), and the phrases of well-known servers (quirks.hpp).
 //
-// Owns:   the tables. A new phrase of a provider is a line there.
+// Owns:   the order of decision: a back-off time, a telling phrase, the response code, an excuse, the phase.
 // Never:  concludes from a mail server's NO that a person must consent again: only the token endpoint may say that.
 #pragma once
 

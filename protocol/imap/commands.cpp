@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/limits.hpp"
+#include "core/secret.hpp"
 #include "core/server_text.hpp"
 #include "protocol/imap/engine.hpp"
 #include "protocol/imap/login_run.hpp"
@@ -28,6 +29,19 @@ bool is_quotable(std::string_view s) {
   return s.size() <= 1'000 && std::all_of(s.begin(), s.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7F; });
 }
 
+/// RFC 6855, 3: quoted strings hold UTF-8 once it is enabled.
+bool is_utf8_quotable(std::string_view s) {
+  if (s.size() > 1'000) return false;
+  while (!s.empty()) {
+    const auto n = utf8_sequence(s);
+    if (n == 0 || (n == 1 && (static_cast<unsigned char>(s.front()) < 0x20 || s.front() == 0x7F))) return false;
+    s.remove_prefix(n);
+  }
+  return true;
+}
+
+bool has_line_break_or_nul(std::string_view s) { return s.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos; }
+
 std::string quoted(std::string_view s) {
   std::string out = "\"";
   for (const char c : s) {
@@ -45,6 +59,7 @@ std::string_view to_string(command_kind k) noexcept {
     case command_kind::id: return "ID";
     case command_kind::login: return "login";
     case command_kind::enable: return "ENABLE";
+    case command_kind::compress: return "COMPRESS";
     case command_kind::list: return "LIST";
     case command_kind::select: return "SELECT";
     case command_kind::status: return "STATUS";
@@ -61,19 +76,20 @@ std::string_view to_string(command_kind k) noexcept {
 
 // ---- the queue -----------------------------------------------------------------------------------------------------------------------
 
-result<command_id> engine::enqueue(command_kind kind, std::vector<std::string> parts) {
+result<command_id> engine::enqueue(command_kind kind, std::vector<std::string> parts, fetch_what what) {
   if (failure_) return fail(*failure_);
   if (bye_) return fail(*bye_);
   const bool blocked = std::any_of(queue_.begin(), queue_.end(), [](const command& c) {
-    return c.kind == command_kind::starttls || c.kind == command_kind::login || c.kind == command_kind::logout;
+    return c.kind == command_kind::starttls || c.kind == command_kind::login || c.kind == command_kind::compress || c.kind == command_kind::logout;
   });
-  // Nothing may stand behind STARTTLS, a login or LOGOUT: what follows depends on how they end.
+  // Nothing may stand behind STARTTLS, a login, COMPRESS or LOGOUT: what follows depends on how they end.
   if (state_ == state::greeting || state_ == state::tls || state_ == state::logout || state_ == state::over || blocked ||
       queue_.size() >= queue_limit)
     return fail(failure::internal, fmt::format("{} in a wrong state of the session", to_string(kind)));
   command c;
   c.id = ++last_id_;
   c.kind = kind;
+  c.what = what;
   c.parts = std::move(parts);
   queue_.push_back(std::move(c));
   // A command ends an IDLE that runs (RFC 2177, 3).
@@ -82,9 +98,9 @@ result<command_id> engine::enqueue(command_kind kind, std::vector<std::string> p
   return last_id_;
 }
 
-result<command_id> engine::enqueue_authenticated(command_kind kind, std::vector<std::string> parts) {
+result<command_id> engine::enqueue_authenticated(command_kind kind, std::vector<std::string> parts, fetch_what what) {
   if (!failure_ && !bye_ && !authenticated()) return fail(failure::internal, fmt::format("{} before the login", to_string(kind)));
-  return enqueue(kind, std::move(parts));
+  return enqueue(kind, std::move(parts), what);
 }
 
 void engine::send_ready() {
@@ -106,10 +122,20 @@ void engine::send(command& c) {
   c.sent = true;
   if (c.kind == command_kind::select) select_.emplace();
   if (c.kind == command_kind::logout) state_ = state::logout;
-  if (c.kind == command_kind::idle) idle_active_ = idle_ending_ = false;
+  if (c.kind == command_kind::search) found_ranges_ = 0;
+  if (c.kind == command_kind::login) told_capabilities_ = false;
+  if (c.kind == command_kind::idle) {
+    idle_active_ = false;
+    idle_ending_ = queue_.back().id != c.id;   // others wait already: DONE goes out with the "+"
+  }
   output_ += fmt::format("A{} ", c.id);
-  output_ += c.parts[0];
-  c.next_part = 1;
+  send_part(c);
+}
+
+void engine::send_part(command& c) {
+  auto& part = c.parts[c.next_part++];
+  output_ += part;
+  if (c.kind == command_kind::login) wipe(part.data(), part.size());
   if (c.next_part == c.parts.size()) output_ += "\r\n";
 }
 
@@ -124,10 +150,9 @@ void engine::finish_command(command_id id) {
   send_ready();
 }
 
-void engine::append_string(std::vector<std::string>& parts, std::string_view value) const {
-  if (is_atom(value)) {
-    parts.back() += value;
-  } else if (is_quotable(value)) {
+/// Quoted where it can be, else a literal (RFC 3501, 4.3). Never an atom: somebody may be called NIL.
+void engine::append_string(std::vector<std::string>& parts, std::string_view value, bool as_utf8) const {
+  if (as_utf8 ? is_utf8_quotable(value) : is_quotable(value)) {
     parts.back() += quoted(value);
   } else if (capabilities_.has(capability::literal_plus) ||
              (capabilities_.has(capability::literal_minus) && value.size() <= literal_minus_bytes)) {
@@ -139,13 +164,18 @@ void engine::append_string(std::vector<std::string>& parts, std::string_view val
   }
 }
 
-void engine::append_mailbox(std::vector<std::string>& parts, std::string_view utf8) const {
+/// False: no server has a mailbox of that name.
+bool engine::append_mailbox(std::vector<std::string>& parts, std::string_view utf8) const {
+  if (utf8.empty() || has_line_break_or_nul(utf8)) return false;
   if (equal_text(utf8, "INBOX")) {
     parts.back() += "INBOX";
-    return;
+  } else if (utf8_names()) {
+    append_string(parts, utf8, true);
+  } else {
+    // A name that is no UTF-8 can only have come from this server as it is.
+    append_string(parts, to_utf7(utf8).value_or(std::string(utf8)));
   }
-  // A name that is no UTF-8 can only have come from this server as it is.
-  append_string(parts, to_utf7(utf8).value_or(std::string(utf8)));
+  return true;
 }
 
 // ---- commands ------------------------------------------------------------------------------------------------------------------------
@@ -162,20 +192,32 @@ result<command_id> engine::starttls() {
 }
 
 result<command_id> engine::identify(std::string_view name, std::string_view version) {
+  if (!is_quotable(name) || !is_quotable(version)) return fail(failure::internal, "ID with a name that cannot be quoted");
   return enqueue(command_kind::id, {fmt::format("ID (\"name\" {} \"version\" {})", quoted(name), quoted(version))});
 }
 
 result<command_id> engine::enable(std::string_view extension) {
+  if (!is_atom(extension) || !capabilities_.has(capability::enable)) return fail(failure::internal, "ENABLE of what is not offered");
+  // RFC 5161, 3.1: an extension may change what the selected state means.
+  if (state_ == state::selected || in_flight(command_kind::select)) return fail(failure::internal, "ENABLE with a mailbox selected");
   return enqueue_authenticated(command_kind::enable, {fmt::format("ENABLE {}", extension)});
 }
 
+result<command_id> engine::compress() {
+  if (!capabilities_.has(capability::compress_deflate)) return fail(failure::internal, "COMPRESS is not offered");
+  if (deflate_) return fail(failure::internal, "COMPRESS twice");
+  return enqueue_authenticated(command_kind::compress, {"COMPRESS DEFLATE"});
+}
+
 result<command_id> engine::list(std::string_view pattern) {
-  return enqueue_authenticated(command_kind::list, {"LIST \"\" " + quoted(to_utf7(pattern).value_or(std::string(pattern)))});
+  std::vector<std::string> parts{"LIST \"\" "};
+  if (!append_mailbox(parts, pattern)) return fail(failure::invalid_input, "a pattern of mailbox names that no server can read");
+  return enqueue_authenticated(command_kind::list, std::move(parts));
 }
 
 result<command_id> engine::select(std::string_view mailbox, bool read_only) {
   std::vector<std::string> parts{read_only ? "EXAMINE " : "SELECT "};
-  append_mailbox(parts, mailbox);
+  if (!append_mailbox(parts, mailbox)) return fail(failure::invalid_input, "a mailbox name that no server can have");
   // Asking costs nothing, and from then on the server tells the modification sequence (RFC 7162, 3.1.8).
   if (capabilities_.has(capability::condstore)) parts.back() += " (CONDSTORE)";
   return enqueue_authenticated(command_kind::select, std::move(parts));
@@ -183,15 +225,18 @@ result<command_id> engine::select(std::string_view mailbox, bool read_only) {
 
 result<command_id> engine::status(std::string_view mailbox) {
   std::vector<std::string> parts{"STATUS "};
-  append_mailbox(parts, mailbox);
-  parts.back() += " (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)";
+  if (!append_mailbox(parts, mailbox)) return fail(failure::invalid_input, "a mailbox name that no server can have");
+  parts.back() += " (MESSAGES UNSEEN UIDNEXT UIDVALIDITY";
+  parts.back() += capabilities_.has(capability::condstore) ? " HIGHESTMODSEQ)" : ")";
   return enqueue_authenticated(command_kind::status, std::move(parts));
 }
 
 result<command_id> engine::noop() { return enqueue(command_kind::noop, {"NOOP"}); }
 
 result<command_id> engine::search_since(wall_time since) {
-  return enqueue_authenticated(command_kind::search, {"UID SEARCH SINCE " + format_search_date(since)});
+  // A message is dated by the calendar of its own time zone, up to 12 hours behind UTC: the day before may hold what is wanted.
+  const auto earliest = since - std::chrono::hours{12};
+  return enqueue_authenticated(command_kind::search, {"UID SEARCH SINCE " + format_search_date(earliest)});
 }
 
 result<command_id> engine::fetch(const uid_set& uids, fetch_what what) {
@@ -199,7 +244,7 @@ result<command_id> engine::fetch(const uid_set& uids, fetch_what what) {
   std::string items = "(UID RFC822.SIZE INTERNALDATE";
   if (what == fetch_what::headers) items += " BODY.PEEK[HEADER]";
   if (what == fetch_what::body) items = "(UID INTERNALDATE BODY.PEEK[]";
-  return enqueue_authenticated(command_kind::fetch, {fmt::format("UID FETCH {} {})", uids.to_string(), items)});
+  return enqueue_authenticated(command_kind::fetch, {fmt::format("UID FETCH {} {})", uids.to_string(), items)}, what);
 }
 
 result<command_id> engine::store(const uid_set& uids, flag f) {

@@ -1,8 +1,11 @@
 // protocol/imap/login: AUTHENTICATE and LOGIN (RFC 3501, 6.2.2 and 6.2.3; RFC 4959).
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/base64.hpp"
 #include "core/limits.hpp"
+#include "core/server_text.hpp"
 #include "protocol/imap/engine.hpp"
 #include "protocol/imap/login_run.hpp"
 
@@ -23,6 +26,7 @@ result<command_id> engine::login(const sasl::credentials& who) {
   if (state_ != state::not_authenticated || !queue_.empty()) return fail(failure::internal, "login in a wrong state of the session");
   with_token_ = who.type == auth_type::oauth2;
   auto run = std::make_unique<login_run>();
+  run->what = with_token_ ? who.access_token : who.password;
   const sasl::policy rules{options_.encrypted, options_.allow_unencrypted, options_.prefer_oauthbearer, options_.scram_nonce};
   auto mechanism = sasl::choose(capabilities_.mechanisms(), who, rules);
   std::vector<std::string> parts;
@@ -48,6 +52,7 @@ result<command_id> engine::login(const sasl::credentials& who) {
         return fail(failure::login_disabled, "the server does not accept passwords here (LOGINDISABLED)");
       return fail(std::move(mechanism.error()));
     }
+    if (who.password.reveal().find('\0') != std::string::npos) return fail(failure::invalid_input, "no password holds a NUL");
     parts.emplace_back("LOGIN ");
     append_string(parts, who.username);
     parts.back() += ' ';
@@ -62,6 +67,7 @@ result<command_id> engine::login(const sasl::credentials& who) {
 void engine::on_login_continuation(std::string_view text) {
   auto& run = *login_;
   if (!run.mechanism) return fail_session(failure::protocol_violation, "a continuation that LOGIN did not ask for");
+  if (run.failure) return fail_session(error(*run.failure));   // withdrawn already, and it goes on asking
   if (text.size() > limits::sasl_challenge_bytes * 4 / 3 + 4)
     return fail_session(failure::limit_exceeded, fmt::format("a challenge of more than {} bytes", limits::sasl_challenge_bytes));
   result<secret<>> answer = secret<>{};
@@ -79,15 +85,16 @@ void engine::on_login_continuation(std::string_view text) {
     output_ += "*\r\n";
     return;
   }
-  output_ += base64_encode(answer->reveal());
+  const secret<> encoded(base64_encode(answer->reveal()));
+  output_ += encoded.reveal();
   output_ += "\r\n";
 }
 
-void engine::finish_login(const command& c, std::string_view code) {
+void engine::finish_login(const command& c) {
   event::logged_in e;
   e.command = c.id;
   e.mechanism = "LOGIN";
-  if (login_->failure) return fail_session(*login_->failure);
+  if (login_->failure) return fail_session(error(*login_->failure));
   if (login_->mechanism) {
     if (!login_->mechanism->complete())
       return fail_session(failure::protocol_violation,
@@ -96,9 +103,23 @@ void engine::finish_login(const command& c, std::string_view code) {
   }
   login_.reset();
   state_ = state::authenticated;
-  // What was offered before the login says nothing about now (RFC 3501, 6.2.2), unless the answer itself brought the list.
-  if (code.substr(0, 11) != "CAPABILITY ") capabilities_.clear();
+  // What was offered before the login says nothing about now (RFC 3501, 6.2.2), unless the list came with the answer or right before it.
+  if (!told_capabilities_) capabilities_.clear();
   push(e);
+}
+
+/// True if a text of the server holds the secret of the login that runs, in the clear or in base64.
+bool engine::repeats_secret(std::string_view text) const {
+  if (!login_ || login_->what.empty()) return false;
+  const auto& what = login_->what.reveal();
+  if (contains_text(text, what)) return true;
+  while (!text.empty()) {
+    const auto length = std::min(text.find_first_of(" \t\"'<>()"), text.size());
+    const auto decoded = base64_decode(text.substr(0, length));
+    if (decoded && decoded->find(what) != std::string::npos) return true;
+    text.remove_prefix(std::min(length + 1, text.size()));
+  }
+  return false;
 }
 
 }  // namespace mailherd::imap

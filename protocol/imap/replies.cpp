@@ -1,4 +1,4 @@
-// protocol/imap/replies: what whole responses mean (RFC 3501, 7).
+// protocol/imap/replies: what whole responses mean (RFC 3501, 7). FETCH and SEARCH have files of their own.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,7 +44,10 @@ std::optional<Number> whole_number(std::string_view s) {
 }  // namespace
 
 void engine::on_response(std::string_view line) {
-  if (line.empty()) return;  // some servers send blank lines between responses
+  if (line.empty()) {
+    quirks_.meet(quirk::blank_line);
+    return;
+  }
   if (line.front() == '*' && line.size() > 1 && line[1] == ' ') return on_untagged(line.substr(2));
   if (state_ == state::greeting) return fail_session(failure::protocol_violation, "the server's first line is no IMAP greeting");
   if (line.front() == '+') {
@@ -57,15 +60,14 @@ void engine::on_response(std::string_view line) {
 }
 
 void engine::on_continuation(std::string_view text) {
-  auto waiting = std::find_if(queue_.begin(), queue_.end(), [](const command& c) { return c.sent && c.next_part < c.parts.size(); });
-  if (waiting != queue_.end()) {
-    output_ += waiting->parts[waiting->next_part++];
-    if (waiting->next_part == waiting->parts.size()) output_ += "\r\n";
-    return;
-  }
+  const auto waiting = std::find_if(queue_.begin(), queue_.end(), [](const command& c) { return c.sent && c.next_part < c.parts.size(); });
+  if (waiting != queue_.end()) return send_part(*waiting);
   if (login_ && in_flight(command_kind::login)) return on_login_continuation(text);
   if (auto* c = in_flight(command_kind::idle)) {
-    if (idle_active_) return;  // "+ still here" of some servers
+    if (idle_active_) {
+      quirks_.meet(quirk::idle_chatter);
+      return;
+    }
     idle_active_ = true;
     if (idle_ending_) output_ += "DONE\r\n";
     return push(event::idling{c->id});
@@ -84,13 +86,21 @@ void engine::on_untagged(std::string_view rest) {
   for (const std::string_view s : {"OK", "NO", "BAD", "BYE", "PREAUTH"})
     if (equal_text(word, s)) return on_status(s, rest);
   if (state_ == state::greeting) return fail_session(failure::protocol_violation, "the server's first line is no IMAP greeting");
-  if (equal_text(word, "CAPABILITY")) return capabilities_.assign(rest);
+  if (equal_text(word, "CAPABILITY")) {
+    told_capabilities_ = true;
+    return capabilities_.assign(rest);
+  }
+  if (!authenticated()) {
+    quirks_.meet(quirk::early_data);
+    return;
+  }
+  if (equal_text(word, "ENABLED")) return on_enabled(rest);
   if (equal_text(word, "LIST")) return on_list(rest);
   if (equal_text(word, "STATUS")) return on_mailbox_status(rest);
   if (equal_text(word, "SEARCH")) return on_search(rest);
   if (equal_text(word, "ESEARCH")) return on_esearch(rest);
   if (equal_text(word, "VANISHED")) return push(event::expunged{});
-  // FLAGS, ENABLED, ID, NAMESPACE and whatever an extension adds: nothing here depends on them (RFC 3501, 7: must be accepted).
+  // FLAGS, ID, NAMESPACE and whatever an extension adds: nothing here depends on them (RFC 3501, 7: must be accepted).
 }
 
 // ---- status responses ------------------------------------------------------------------------------------------------------------------
@@ -98,49 +108,74 @@ void engine::on_untagged(std::string_view rest) {
 void engine::on_status(std::string_view status, std::string_view rest) {
   const auto code = take_code(rest);
   if (state_ == state::greeting) return on_greeting(status, code, rest);
+  on_alert(code, rest);
   if (!code.empty()) on_code(code);
-  if (equal_text(code, "ALERT")) push(event::alert{clean_server_text(rest)});
+  if (failure_) return;
   if (status == "BYE") {
     if (state_ == state::logout || bye_) return;
-    bye_ = refusal_error(queue_.empty() ? nullptr : &queue_.front(), status, code, rest);
+    bye_ = refusal_error(queue_.empty() ? nullptr : &queue_.front(), status, code, rest, now_);
     return push(event::bye{*bye_});
   }
   if (status == "PREAUTH") fail_session(failure::protocol_violation, "PREAUTH in mid-session");
 }
 
+/// `rest` is what stands behind "* BYE".
+error engine::bye_error(std::string_view rest, wall_time now) const {
+  while (!rest.empty() && (rest.front() == ' ')) rest.remove_prefix(1);
+  const auto code = take_code(rest);
+  return refusal_error(queue_.empty() ? nullptr : &queue_.front(), "BYE", code, rest, now);
+}
+
+void engine::on_alert(std::string_view code, std::string_view text) {
+  if (!equal_text(code, "ALERT")) return;
+  if (!repeats_secret(text)) push(event::alert{clean_server_text(text)});
+}
+
 void engine::on_greeting(std::string_view status, std::string_view code, std::string_view rest) {
+  on_alert(code, rest);
   if (status == "OK" || status == "PREAUTH") {
     const bool preauth = status == "PREAUTH";
     // Signed in before TLS: whoever answers cannot be verified any more (RFC 9051, 7.1.4).
     if (preauth && !options_.encrypted && !options_.allow_unencrypted)
       return fail_session(failure::tls_not_offered, "the server signs in unencrypted (PREAUTH), so TLS cannot be started");
     state_ = preauth ? state::authenticated : state::not_authenticated;
-    if (code.substr(0, 11) == "CAPABILITY ") capabilities_.assign(code.substr(11));
+    if (!code.empty()) on_code(code);
     return push(event::greeted{preauth});
   }
-  if (status == "BYE") {
-    refusal r;
-    r.where = phase::greeting;
-    r.status = status;
-    r.code = code;
-    r.text = rest;
-    return fail_session(classify(r, now_));
-  }
+  if (status == "BYE") return fail_session(refusal_error(nullptr, status, code, rest, now_));
   fail_session(failure::protocol_violation, fmt::format("the server greets with {}", status));
 }
 
 void engine::on_code(std::string_view code) {
   auto arguments = code;
   const auto name = take_word(arguments);
-  if (equal_text(name, "CAPABILITY")) return capabilities_.assign(arguments);
-  if (!select_) return;
+  if (equal_text(name, "CAPABILITY")) {
+    told_capabilities_ = true;
+    return capabilities_.assign(arguments);
+  }
+  if (!select_) {
+    const auto validity = whole_number<std::uint32_t>(arguments);
+    if (state_ == state::selected && equal_text(name, "UIDVALIDITY") && validity && *validity != uid_validity_.value &&
+        !quirks_.meet(quirk::renumbered))
+      fail_session(failure::server_bye, "the server renumbered the mailbox while it was open");
+    return;
+  }
   auto& s = *select_;
+  // What came before belongs to the mailbox that was selected until now (RFC 7162, 3.2.11).
+  if (equal_text(name, "CLOSED")) s = {};
+  if (equal_text(name, "READ-ONLY")) s.read_only = true;
+  if (equal_text(name, "READ-WRITE")) s.read_only = false;
+  if (equal_text(name, "UIDNOTSTICKY")) {
+    quirks_.meet(quirk::unsticky_uids);
+    s.sticky_uids = false;
+  }
   if (equal_text(name, "UIDVALIDITY")) s.uid_validity.value = whole_number<std::uint32_t>(arguments).value_or(0);
   if (equal_text(name, "UIDNEXT")) s.uid_next.value = whole_number<std::uint32_t>(arguments).value_or(0);
   if (equal_text(name, "HIGHESTMODSEQ")) s.highest_modseq = whole_number<std::uint64_t>(arguments).value_or(0);
 }
 
 phase engine::phase_of(const command* c) const {
+  if (state_ == state::greeting) return phase::greeting;
   if (!c) return phase::mailbox;
   switch (c->kind) {
     case command_kind::capability:
@@ -154,7 +189,8 @@ phase engine::phase_of(const command* c) const {
   }
 }
 
-error engine::refusal_error(const command* c, std::string_view status, std::string_view code, std::string_view text) const {
+error engine::refusal_error(const command* c, std::string_view status, std::string_view code, std::string_view text,
+                            wall_time now) const {
   refusal r;
   r.where = phase_of(c);
   r.status = status;
@@ -166,7 +202,10 @@ error engine::refusal_error(const command* c, std::string_view status, std::stri
     detail = login_->mechanism->failure_detail();
     r.detail = detail;
   }
-  return classify(r, now_);
+  auto out = classify(r, now);
+  // "BAD unknown command LOGIN joe hunter2": what a server repeats must not end in a log through us.
+  if (repeats_secret(text) || repeats_secret(code) || repeats_secret(detail)) out.detail = "login: (the server repeated the secret)";
+  return out;
 }
 
 void engine::on_tagged(std::string_view tag, std::string_view rest) {
@@ -175,15 +214,15 @@ void engine::on_tagged(std::string_view tag, std::string_view rest) {
   if (it == queue_.end()) return fail_session(failure::protocol_violation, "an answer with a tag that nobody sent");
   const auto status = take_word(rest);
   const auto code = take_code(rest);
+  on_alert(code, rest);
   command c;
   c.id = it->id;
   c.kind = it->kind;
-  if (equal_text(code, "ALERT")) push(event::alert{clean_server_text(rest)});
   if (equal_text(status, "OK")) {
     if (!code.empty()) on_code(code);
-    on_tagged_ok(c, code);
+    if (!failure_) on_tagged_ok(c);
   } else if (equal_text(status, "NO") || equal_text(status, "BAD")) {
-    auto reason = refusal_error(&c, equal_text(status, "NO") ? "NO" : "BAD", code, rest);
+    auto reason = refusal_error(&c, equal_text(status, "NO") ? "NO" : "BAD", code, rest, now_);
     if (c.kind == command_kind::login && login_) {
       if (login_->failure) reason = *login_->failure;
       login_.reset();
@@ -191,6 +230,7 @@ void engine::on_tagged(std::string_view tag, std::string_view rest) {
     if (c.kind == command_kind::select) {
       // A failed SELECT leaves no mailbox selected (RFC 3501, 6.3.1).
       select_.reset();
+      uid_validity_ = {};
       state_ = state::authenticated;
     }
     if (c.kind == command_kind::idle) idle_active_ = idle_ending_ = false;
@@ -201,20 +241,22 @@ void engine::on_tagged(std::string_view tag, std::string_view rest) {
   if (!failure_) finish_command(c.id);
 }
 
-void engine::on_tagged_ok(const command& c, std::string_view code) {
+void engine::on_tagged_ok(const command& c) {
   switch (c.kind) {
     case command_kind::capability: return push(event::capabilities{c.id});
     case command_kind::starttls:
+      if (!output_.empty()) return fail_session(failure::protocol_violation, "an answer to STARTTLS before it was sent");
       if (!input_.empty()) return fail_session(failure::protocol_violation, "bytes in the clear behind the answer to STARTTLS");
       state_ = state::tls;
       return push(event::start_tls{c.id});
-    case command_kind::login: return finish_login(c, code);
+    case command_kind::login: return finish_login(c);
+    case command_kind::compress: return begin_compression(c);
     case command_kind::select: {
       state_ = state::selected;
       auto e = select_.value_or(event::selected{});
       select_.reset();
       e.command = c.id;
-      e.read_only = equal_text(code, "READ-ONLY");
+      uid_validity_ = e.uid_validity;
       return push(e);
     }
     case command_kind::idle:
@@ -222,6 +264,19 @@ void engine::on_tagged_ok(const command& c, std::string_view code) {
       return push(event::done{c.id, c.kind});
     default: return push(event::done{c.id, c.kind});
   }
+}
+
+void engine::begin_compression(const command& c) {
+  if (!output_.empty()) return fail_session(failure::protocol_violation, "an answer to COMPRESS before it was sent");
+  deflate_ = std::make_unique<deflate_layer>();
+  // What stands behind the answer is compressed already (RFC 4978, 3).
+  deflate_->receive(std::exchange(input_, {}));
+  push(event::done{c.id, c.kind});
+}
+
+bool engine::utf8_names() const {
+  // RFC 9051, appendix A.1: a server that is nothing but rev2 knows no UTF-7.
+  return utf8_enabled_ || (capabilities_.has(capability::imap4rev2) && !capabilities_.has(capability::imap4rev1));
 }
 
 // ---- data --------------------------------------------------------------------------------------------------------------------------------
@@ -236,58 +291,17 @@ void engine::on_numbered(std::uint32_t number, std::string_view rest) {
     return push(event::exists{number});
   }
   if (equal_text(word, "EXPUNGE")) return push(event::expunged{number});
-  if (equal_text(word, "FETCH")) return on_fetch(number, rest);
+  if (!equal_text(word, "FETCH")) return;   // RECENT, and what extensions add
+  if (!begin_fetch()) return malformed_fetch();
+  finish_fetch();
 }
 
-void engine::on_fetch(std::uint32_t sequence, std::string_view rest) {
-  scanner in(rest);
-  event::fetched e;
-  e.sequence = sequence;
-  const auto malformed = [&] { fail_session(failure::protocol_violation, fmt::format("a FETCH response that cannot be read (message {})", sequence)); };
-  in.skip_spaces();
-  if (!in.take('(')) return malformed();
-  while (true) {
-    in.skip_spaces();
-    if (in.take(')')) break;
-    const auto item = in.word();
-    if (item.empty()) return malformed();
-    in.skip_spaces();
-    if (equal_text(item, "UID")) {
-      const auto n = in.number();
-      if (!n || *n == 0 || *n > 0xFFFFFFFFu) return malformed();
-      e.uid.value = static_cast<std::uint32_t>(*n);
-    } else if (equal_text(item, "RFC822.SIZE")) {
-      e.size = in.number();
-      if (!e.size) return malformed();
-    } else if (equal_text(item, "INTERNALDATE")) {
-      const auto text = in.string();
-      if (!text) return malformed();
-      e.internal_date = parse_internal_date(*text);  // a date nobody can read is as good as none
-    } else if (equal_text(item.substr(0, 5), "BODY[") || equal_text(item, "RFC822") || equal_text(item, "RFC822.HEADER")) {
-      if (in.peek() == '*') {
-        in.take('*');  // its bytes went by as events
-        e.has_body = true;
-      } else if (in.peek() == '"') {
-        auto text = in.string();
-        if (!text) return malformed();
-        scratch_ = std::move(*text);
-        event::body_begin begin;
-        begin.sequence = sequence;
-        begin.uid = e.uid;
-        begin.headers_only = equal_text(item, "BODY[HEADER]") || equal_text(item, "RFC822.HEADER");
-        begin.bytes = scratch_.size();
-        push(begin);
-        if (!scratch_.empty()) push(event::body_chunk{scratch_});
-        push(event::body_end{});
-        e.has_body = true;
-      } else if (!in.skip_value()) {  // NIL: the message has gone
-        return malformed();
-      }
-    } else if (!in.skip_value()) {
-      return malformed();
-    }
+void engine::on_enabled(std::string_view rest) {
+  if (!in_flight(command_kind::enable)) return;
+  while (!rest.empty()) {
+    const auto word = take_word(rest);
+    if (equal_text(word, "UTF8=ACCEPT") || equal_text(word, "IMAP4REV2")) utf8_enabled_ = true;
   }
-  push(e);
 }
 
 void engine::on_list(std::string_view rest) {
@@ -298,73 +312,48 @@ void engine::on_list(std::string_view rest) {
   if (end == std::string_view::npos) return;
   in = scanner(attributes.substr(end + 1));
   in.skip_spaces();
-  if (!in.string()) return;
+  std::string unescaped;
+  const bool flat = in.peek() != '"';   // NIL
+  const auto delimiter = in.string(unescaped);
+  if (!delimiter) return;
+  event::mailbox e;
+  if (!flat && !delimiter->empty()) e.delimiter = delimiter->front();
   in.skip_spaces();
-  auto name = in.string();
+  const auto name = in.string(unescaped);
   if (!name) return;
-  scratch_ = from_utf7(*name).value_or(*name);
-  const auto* c = in_flight(command_kind::list);
-  push(event::mailbox{c ? c->id : 0, scratch_, attributes.substr(0, end)});
+  auto decoded = utf8_names() ? std::nullopt : from_utf7(*name);
+  scratch_ = decoded ? std::move(*decoded) : std::string(*name);
+  if (const auto* c = in_flight(command_kind::list)) e.command = c->id;
+  e.name = scratch_;
+  e.attributes = attributes.substr(0, end);
+  push(e);
 }
 
 void engine::on_mailbox_status(std::string_view rest) {
   scanner in(rest);
-  if (!in.string()) return;
+  if (!in.skip_value()) return;
   in.skip_spaces();
   if (!in.take('(')) return;
   event::status e;
   if (const auto* c = in_flight(command_kind::status)) e.command = c->id;
   while (!in.at_end() && !in.take(')')) {
     in.skip_spaces();
-    const auto item = in.word();
+    const auto item = in.atom();
+    if (item.empty()) break;
     in.skip_spaces();
     const auto value = in.number();
-    if (!value || *value > 0xFFFFFFFFu) {
-      if (item.empty() || !in.skip_value()) break;
-      continue;
-    }
+    if (!value && !in.skip_value()) break;
+    in.skip_spaces();
+    if (!value) continue;
+    if (equal_text(item, "HIGHESTMODSEQ")) e.highest_modseq = *value;
+    if (*value > 0xFFFFFFFFu) continue;
     const auto n = static_cast<std::uint32_t>(*value);
     if (equal_text(item, "MESSAGES")) e.messages = n;
     if (equal_text(item, "UNSEEN")) e.unseen = n;
     if (equal_text(item, "UIDNEXT")) e.uid_next = n;
     if (equal_text(item, "UIDVALIDITY")) e.uid_validity = n;
-    in.skip_spaces();
   }
   push(e);
-}
-
-void engine::on_search(std::string_view rest) {
-  scanner in(rest);
-  found_ = {};
-  while (true) {
-    in.skip_spaces();
-    const auto n = in.number();
-    if (!n) break;  // the end, or "(MODSEQ ...)"
-    if (*n > 0 && *n <= 0xFFFFFFFFu) found_.add({static_cast<std::uint32_t>(*n)});
-  }
-  const auto* c = in_flight(command_kind::search);
-  if (!found_.empty() && c) push(event::found{c->id, &found_});
-}
-
-void engine::on_esearch(std::string_view rest) {
-  scanner in(rest);
-  if (in.peek() == '(' && !in.skip_value()) return;
-  while (true) {
-    in.skip_spaces();
-    const auto item = in.word();
-    if (item.empty()) return;
-    if (equal_text(item, "UID")) continue;
-    in.skip_spaces();
-    if (!equal_text(item, "ALL")) {
-      if (!in.skip_value()) return;
-      continue;
-    }
-    auto set = uid_set::parse(in.word());
-    const auto* c = in_flight(command_kind::search);
-    if (!set || !c) return;
-    found_ = std::move(*set);
-    return push(event::found{c->id, &found_});
-  }
 }
 
 }  // namespace mailherd::imap

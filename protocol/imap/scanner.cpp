@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -33,19 +34,24 @@ std::optional<std::uint64_t> scanner::number() {
   return n;
 }
 
-std::string_view scanner::word() {
-  std::size_t i = 0;
-  bool in_brackets = false;
-  for (; i < rest_.size(); ++i) {
-    const char c = rest_[i];
-    if (c == '[') in_brackets = true;
-    if (c == ']') in_brackets = false;
-    if (!in_brackets && (c == ' ' || c == '(' || c == ')' || c == '"')) break;
-  }
-  const auto w = rest_.substr(0, i);
-  rest_.remove_prefix(i);
+std::string_view scanner::atom() {
+  const auto w = rest_.substr(0, std::min(rest_.find_first_of(" ()\""), rest_.size()));
+  rest_.remove_prefix(w.size());
   return w;
 }
+
+std::string_view scanner::item_name() {
+  auto end = std::min(rest_.find_first_of(" ()\"["), rest_.size());
+  if (end < rest_.size() && rest_[end] == '[') {
+    end = std::min(rest_.find(']', end), rest_.size());
+    end = std::min(rest_.find_first_of(" ()\"", end), rest_.size());
+  }
+  const auto w = rest_.substr(0, end);
+  rest_.remove_prefix(end);
+  return w;
+}
+
+bool scanner::at_literal() const { return rest_.substr(0, 1) == "{" || rest_.substr(0, 2) == "~{"; }
 
 std::optional<std::string_view> scanner::literal() {
   std::string_view s = rest_;
@@ -65,28 +71,23 @@ std::optional<std::string_view> scanner::literal() {
   return value;
 }
 
-std::optional<std::string> scanner::string() {
+std::optional<std::string_view> scanner::string(std::string& scratch) {
   if (rest_.empty()) return std::nullopt;
-  if (rest_.front() == '{' || rest_.front() == '~') {
-    const auto value = literal();
-    if (!value) return std::nullopt;
-    return std::string(*value);
+  if (at_literal()) return literal();
+  if (rest_.front() != '"') {
+    const auto w = atom();
+    return w.empty() ? std::nullopt : std::optional(w);
   }
-  if (rest_.front() == '"') {
-    std::string out;
-    for (std::size_t i = 1; i < rest_.size(); ++i) {
-      if (rest_[i] == '"') {
-        rest_.remove_prefix(i + 1);
-        return out;
-      }
-      if (rest_[i] == '\\' && i + 1 < rest_.size()) ++i;
-      out += rest_[i];
-    }
-    return std::nullopt;
+  const auto quoted = rest_;
+  if (!skip_quoted()) return std::nullopt;
+  const auto inside = quoted.substr(1, quoted.size() - rest_.size() - 2);
+  if (inside.find('\\') == std::string_view::npos) return inside;
+  scratch.clear();
+  for (std::size_t i = 0; i < inside.size(); ++i) {
+    if (inside[i] == '\\') ++i;  // skip_quoted saw to it that something follows
+    scratch += inside[i];
   }
-  const auto w = word();
-  if (w.empty()) return std::nullopt;
-  return std::string(w);
+  return scratch;
 }
 
 bool scanner::skip_quoted() {
@@ -102,29 +103,26 @@ bool scanner::skip_quoted() {
 }
 
 bool scanner::skip_value() {
+  const auto before = rest_;
   std::size_t depth = 0;
   do {
     skip_spaces();
-    if (rest_.empty()) return false;
-    switch (rest_.front()) {
-      case '(':
-        rest_.remove_prefix(1);
-        if (++depth > limits::imap_nesting) return false;
-        break;
-      case ')':
-        if (depth == 0) return false;
-        rest_.remove_prefix(1);
-        --depth;
-        break;
-      case '"':
-        if (!skip_quoted()) return false;
-        break;
-      case '{':
-      case '~':
-        if (!literal()) return false;
-        break;
-      default:
-        if (word().empty()) return false;
+    bool good = !rest_.empty();
+    if (peek() == '(') {
+      rest_.remove_prefix(1);
+      good = ++depth <= limits::imap_nesting;
+    } else if (peek() == ')') {
+      good = good && depth > 0;
+      rest_.remove_prefix(1);
+      --depth;
+    } else if (peek() == '"') {
+      good = skip_quoted();
+    } else if (good) {
+      good = at_literal() ? literal().has_value() : !atom().empty();
+    }
+    if (!good) {
+      rest_ = before;
+      return false;
     }
   } while (depth > 0);
   return true;
@@ -146,7 +144,7 @@ std::optional<wall_time> parse_internal_date(std::string_view text) {
     if (equal_text(text.substr(3, 3), months[i])) month = static_cast<int>(i) + 1;
   const int day = two(0), year_high = two(7), year_low = two(9), hour = two(12), minute = two(15), second = two(18), zone_h = two(22), zone_m = two(24);
   if (month == 0 || day < 1 || year_high < 0 || year_low < 0 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
-      second > 60 || zone_h < 0 || zone_m < 0 || (text[21] != '+' && text[21] != '-'))
+      second > 60 || zone_h < 0 || zone_h > 15 || zone_m < 0 || zone_m > 59 || (text[21] != '+' && text[21] != '-'))
     return std::nullopt;
   const std::chrono::year_month_day date{std::chrono::year{year_high * 100 + year_low}, std::chrono::month{static_cast<unsigned>(month)},
                                          std::chrono::day{static_cast<unsigned>(day)}};

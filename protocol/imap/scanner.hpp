@@ -25,14 +25,18 @@ class scanner {
   bool take(char c);
   void skip_spaces();
   std::optional<std::uint64_t> number();
-  /// Up to a space, parenthesis or the end; "BODY[HEADER.FIELDS (A B)]<0>" counts as one word. Empty: there is none.
-  std::string_view word();
-  /// Quoted string, literal or atom (NIL counts as an atom). nullopt: none of them.
-  std::optional<std::string> string();
+  /// Up to a space, parenthesis, quote or the end. Empty: there is none.
+  std::string_view atom();
+  /// The name of a FETCH item: an atom whose section may hold anything, "BODY[HEADER.FIELDS (A B)]<0>". Empty: there is none.
+  std::string_view item_name();
+  /// Quoted string, literal or atom (NIL counts as an atom), unescaped; a view of the response or of `scratch`. nullopt: none of them.
+  std::optional<std::string_view> string(std::string& scratch);
   /// Skips one value of any kind, lists included. False: malformed, or nested deeper than limits::imap_nesting.
   bool skip_value();
 
  private:
+  /// "{" or "~{": a literal begins here. A "~" alone begins an atom.
+  [[nodiscard]] bool at_literal() const;
   std::optional<std::string_view> literal();
   bool skip_quoted();
 

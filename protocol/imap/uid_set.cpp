@@ -8,7 +8,7 @@ namespace mailherd::imap {
 
 uid_set uid_set::span(mailherd::uid first, mailherd::uid last) {
   uid_set s;
-  s.ranges_.push_back({first.value, last.value});
+  if (first.value != 0) s.ranges_.push_back({first.value, last.value});
   return s;
 }
 
@@ -38,21 +38,30 @@ std::optional<uid_set> uid_set::parse(std::string_view text, std::size_t most) {
     if (*p != ',') return std::nullopt;
     ++p;
   }
-  std::sort(s.ranges_.begin(), s.ranges_.end(), [](const range& a, const range& b) { return a.first < b.first; });
-  std::vector<range> merged;
-  for (const auto& r : s.ranges_) {
-    if (!merged.empty() && (r.first <= merged.back().last || r.first == merged.back().last + 1)) {
-      merged.back().last = std::max(merged.back().last, r.last);
+  return of(std::move(s.ranges_));
+}
+
+uid_set uid_set::of(std::vector<range> ranges) {
+  const auto by_first = [](const range& a, const range& b) { return a.first < b.first; };
+  if (!std::is_sorted(ranges.begin(), ranges.end(), by_first)) std::sort(ranges.begin(), ranges.end(), by_first);
+  std::size_t kept = 0;
+  for (const auto& r : ranges) {
+    // Written so that nothing overflows behind the last UID there can be.
+    if (kept > 0 && r.first - 1 <= ranges[kept - 1].last) {
+      ranges[kept - 1].last = std::max(ranges[kept - 1].last, r.last);
     } else {
-      merged.push_back(r);
+      ranges[kept++] = r;
     }
   }
-  s.ranges_ = std::move(merged);
+  ranges.resize(kept);
+  uid_set s;
+  s.ranges_ = std::move(ranges);
   return s;
 }
 
 void uid_set::add(mailherd::uid u) {
-  if (!ranges_.empty() && u.value == ranges_.back().last + 1) {
+  if (u.value == 0) return;
+  if (!ranges_.empty() && u.value - 1 == ranges_.back().last) {
     ranges_.back().last = u.value;
     return;
   }
@@ -63,8 +72,8 @@ void uid_set::add(mailherd::uid u) {
   if (contains(u)) return;
   const auto after = std::find_if(ranges_.begin(), ranges_.end(), [&](const range& r) { return r.first > u.value; });
   const auto at = static_cast<std::size_t>(after - ranges_.begin());
-  const bool joins_left = at > 0 && ranges_[at - 1].last + 1 == u.value;
-  const bool joins_right = after != ranges_.end() && after->first == u.value + 1;
+  const bool joins_left = at > 0 && ranges_[at - 1].last == u.value - 1;
+  const bool joins_right = after != ranges_.end() && after->first - 1 == u.value;
   if (joins_left && joins_right) {
     ranges_[at - 1].last = ranges_[at].last;
     ranges_.erase(after);
@@ -78,8 +87,10 @@ void uid_set::add(mailherd::uid u) {
 }
 
 bool uid_set::contains(mailherd::uid u) const {
-  return std::any_of(ranges_.begin(), ranges_.end(),
-                     [&](const range& r) { return u.value >= r.first && (r.last == 0 || u.value <= r.last); });
+  const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), u.value, [](std::uint32_t value, const range& r) { return value < r.first; });
+  if (after == ranges_.begin() || u.value == 0) return false;
+  const auto& r = *std::prev(after);
+  return r.last == 0 || u.value <= r.last;
 }
 
 std::uint64_t uid_set::size() const {

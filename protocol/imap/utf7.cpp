@@ -129,7 +129,7 @@ std::optional<std::string> from_utf7(std::string_view name) {
         append_utf8(out, 0x10000 + ((high - 0xD800) << 10) + (u - 0xDC00));
         high = 0;
       } else {
-        if (high != 0 || u == 0) return std::nullopt;
+        if (high != 0 || u == 0 || u == '\r' || u == '\n') return std::nullopt;
         append_utf8(out, u);
       }
     }
