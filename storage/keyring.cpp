@@ -2,8 +2,8 @@
 //
 // A sealed value, version 1:
 //   "mh" 0x01 | length of id | id | nonce 12 | wrapped data key 32 | tag 16 | nonce 12 | ciphertext, as long as the plaintext | tag 16
-// Both layers authenticate the header (magic, version, id), the context, and which layer they are; the data layer is bound to its wrapped key
-// by being encrypted with it. No part of a sealed value can be put into another one or read as another version.
+// Both layers authenticate the header (magic, version, id), the context, and which layer they are; the data layer is bound to its wrapped
+// key by being encrypted with it. No part of a sealed value can be put into another one or read as another version.
 #include "storage/keyring.hpp"
 
 #include <openssl/err.h>

@@ -1,0 +1,491 @@
+// tests/storage/embedded: the embedded PostgreSQL lives, dies, comes back and is found again; and nobody else gets in.
+#include "storage/embedded.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <vector>
+
+#include "tests/peers/files.hpp"
+#include "tests/peers/process.hpp"
+
+namespace mailherd::store {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr seconds patience{60};
+
+/// What `on_event` said, and waiting for a sentence.
+class events {
+ public:
+  void add(const std::string& sentence) {
+    const std::lock_guard lock(mutex_);
+    said_.push_back(sentence);
+    changed_.notify_all();
+  }
+  /// The next sentence that holds `part`, after those that were waited for before.
+  bool next(const std::string& part) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, patience, [&] {
+      while (seen_ < said_.size())
+        if (said_[seen_++].find(part) != std::string::npos) return true;
+      return false;
+    });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> said_;
+  std::size_t seen_ = 0;
+};
+
+class client {
+ public:
+  explicit client(const std::string& url) : connection_(PQconnectdb(url.c_str())) {}
+  ~client() { PQfinish(connection_); }
+  client(const client&) = delete;
+  client& operator=(const client&) = delete;
+
+  [[nodiscard]] bool connected() const { return PQstatus(connection_) == CONNECTION_OK; }
+  /// First value of the answer, "done" if there is none, "error: ..." if it was refused.
+  std::string ask(const std::string& statement) {
+    PGresult* answer = PQexec(connection_, statement.c_str());
+    const auto status = PQresultStatus(answer);
+    std::string out = status == PGRES_COMMAND_OK  ? "done"
+                      : status != PGRES_TUPLES_OK ? std::string("error: ") + PQerrorMessage(connection_)
+                      : PQntuples(answer) == 0    ? ""
+                                                  : PQgetvalue(answer, 0, 0);
+    PQclear(answer);
+    return out;
+  }
+  /// The server's main process: the parent of the one that serves us.
+  [[nodiscard]] pid_t server() const {
+    std::istringstream stat(peers::read_file("/proc/" + std::to_string(PQbackendPID(connection_)) + "/stat"));
+    std::string text, state;
+    std::getline(stat, text, ')');
+    pid_t parent = -1;
+    stat >> state >> parent;
+    return parent;
+  }
+
+ private:
+  PGconn* connection_;
+};
+
+std::string ask(const embedded_server& server, const std::string& statement) { return client(server.url()).ask(statement); }
+pid_t process_of(const embedded_server& server) { return client(server.url()).server(); }
+bool lives(pid_t pid) { return ::kill(pid, 0) == 0; }
+
+std::unique_ptr<embedded_server> start(const fs::path& data_dir, events* said = nullptr) {
+  embedded_server::options how;
+  how.data_dir = data_dir;
+  if (said != nullptr) how.on_event = [said](const std::string& sentence) { said->add(sentence); };
+  auto out = embedded_server::start(std::move(how));
+  if (!out) throw std::runtime_error(describe(out.error()));
+  return std::move(*out);
+}
+
+error refusal(const fs::path& data_dir, const fs::path& binaries = {}) {
+  auto out = embedded_server::start({.data_dir = data_dir, .binaries = binaries, .run_as = {}, .on_event = {}});
+  if (!out) return out.error();
+  return {failure::internal, "it started"};
+}
+
+/// Runs `life` in a node that is then killed: nothing is stopped, nothing destroyed.
+template <class Life>
+void in_a_node_that_is_killed(Life life) {
+  const pid_t node = ::fork();
+  if (node == 0) {
+    try {
+      life();
+    } catch (const std::exception& e) {
+      fprintf(stderr, "%s\n", e.what());
+      ::_exit(1);
+    }
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(node, &status, 0), node);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+/// Into a file of the server, which stays the server's.
+void overwrite(const fs::path& path, const std::string& text) {
+  std::ofstream out(path, std::ios::trunc | std::ios::binary);
+  if (!(out << text).flush()) throw std::runtime_error(path.string() + " cannot be written");
+}
+
+/// Making database files takes seconds: these tests share one data directory, each with a server of its own.
+class Embedded : public testing::Test {
+ public:
+  static void SetUpTestSuite() {
+    shared = new peers::temp_dir("embedded");
+    auto first = start(data_dir());
+    ASSERT_EQ(ask(*first, "CREATE TABLE kept (word text)"), "done");
+    ASSERT_EQ(ask(*first, "INSERT INTO kept VALUES ('kept')"), "done");
+  }
+  static void TearDownTestSuite() { delete shared; }
+  static fs::path data_dir() { return *shared / "data"; }
+  static fs::path own_settings() { return data_dir() / "postgres" / "data" / "postgresql.auto.conf"; }
+  static peers::temp_dir* shared;
+};
+peers::temp_dir* Embedded::shared = nullptr;
+
+TEST_F(Embedded, GivesADatabaseToARoleWithoutPrivileges) {
+  const auto server = start(data_dir());
+  EXPECT_TRUE(server->running());
+  client c(server->url());
+  EXPECT_EQ(c.ask("SELECT current_user || '/' || current_database()"), "mailherd/mailherd");
+  EXPECT_EQ(c.ask("SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication"
+                  "  FROM pg_roles WHERE rolname = current_user"),
+            "f");
+  EXPECT_EQ(c.ask("SELECT pg_encoding_to_char(encoding) || '/' || datcollate FROM pg_database WHERE datname = current_database()"),
+            "UTF8/C.UTF-8");
+  EXPECT_EQ(c.ask("SELECT string_agg(w, '' ORDER BY w) FROM (VALUES ('b'), ('A'), ('a'), ('B')) v(w)"), "ABab");
+  EXPECT_EQ(c.ask("CREATE TABLE owned (a int)"), "done");
+  EXPECT_EQ(c.ask("DROP TABLE owned"), "done");
+  EXPECT_THAT(c.ask("ALTER ROLE mailherd SUPERUSER"), HasSubstr("error"));
+}
+
+TEST_F(Embedded, TakesPrivilegesBackThatWereGivenByHand) {
+  const auto as_superuser = [](const embedded_server& server, const std::string& statement) {
+    std::string url = server.url();
+    url.replace(url.find("mailherd@"), 8, "postgres");
+    return client(url).ask(statement);
+  };
+  EXPECT_EQ(as_superuser(*start(data_dir()), "ALTER ROLE mailherd SUPERUSER BYPASSRLS"), "done");
+  const auto server = start(data_dir());
+  EXPECT_EQ(ask(*server, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"), "f");
+}
+
+TEST_F(Embedded, IsSetUpToLoseNothing) {
+  const auto server = start(data_dir());
+  const std::pair<const char*, const char*> settings[] = {
+      {"fsync", "on"},           {"synchronous_commit", "on"}, {"full_page_writes", "on"},           {"data_checksums", "on"},
+      {"max_wal_size", "2GB"},   {"wal_compression", "lz4"},   {"default_toast_compression", "lz4"}, {"shared_buffers", "64MB"},
+      {"max_connections", "40"}, {"listen_addresses", ""},     {"jit", "off"},                       {"autovacuum", "on"},
+  };
+  for (const auto& [name, value] : settings) EXPECT_EQ(ask(*server, std::string("SHOW ") + name), value) << name;
+}
+
+/// Inodes of the sockets that the process has open.
+std::vector<std::string> sockets_of(pid_t pid) {
+  std::vector<std::string> out;
+  for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+    const std::string target = fs::read_symlink(entry.path()).string();
+    if (target.starts_with("socket:[")) out.push_back(target.substr(8, target.size() - 9));
+  }
+  return out;
+}
+
+TEST_F(Embedded, HasNoTcpListener) {
+  const auto server = start(data_dir());
+  const auto sockets = sockets_of(process_of(*server));
+  EXPECT_FALSE(sockets.empty());  // the Unix socket: it can be seen at all
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"})
+    for (const auto& inode : sockets) EXPECT_THAT(peers::read_file(table), Not(HasSubstr(" " + inode + " "))) << table;
+}
+
+TEST_F(Embedded, LetsNoOtherUserIn) {
+  const auto server = start(data_dir());
+  const std::string url = server->url();
+  const fs::path sockets = data_dir() / "postgres" / "socket";
+  struct stat now {};
+  ASSERT_EQ(::stat(sockets.c_str(), &now), 0);
+  EXPECT_EQ(now.st_mode & 0777, 0700U);
+  if (::geteuid() != 0) return;  // only root can try to be somebody else
+  const auto [status, said] = peers::run({.argv = {"psql", url, "-c", "SELECT 1"}, .user = "nobody"});
+  EXPECT_NE(status, 0);
+  EXPECT_THAT(said, HasSubstr("Permission denied"));
+  // With the directory opened by mistake, the server itself still asks the kernel who it is.
+  ASSERT_EQ(::chmod(sockets.c_str(), 0755), 0);
+  for (const auto& entry : fs::directory_iterator(sockets)) ASSERT_EQ(::chmod(entry.path().c_str(), 0777), 0);
+  EXPECT_NE(peers::run({.argv = {"psql", url, "-c", "SELECT 1"}, .user = "nobody"}).first, 0);
+  ASSERT_EQ(::chmod(sockets.c_str(), 0700), 0);
+}
+
+TEST_F(Embedded, RunsApartFromUs) {
+  ::setenv("MAILHERD_MASTER_KEY", "k1:never-to-be-seen", 1);
+  const std::string own_file = (*shared / "open-in-the-node").string();
+  std::ofstream open_file(own_file);
+  const auto server = start(data_dir());
+  const pid_t pid = process_of(*server);
+  ::unsetenv("MAILHERD_MASTER_KEY");
+  EXPECT_EQ(::getsid(pid), pid) << "a terminal's Ctrl-C would end it";
+  const std::string proc = "/proc/" + std::to_string(pid);
+  EXPECT_THAT(peers::read_file(proc + "/environ"), Not(HasSubstr("never-to-be-seen")));
+  for (const auto& entry : fs::directory_iterator(proc + "/fd")) EXPECT_NE(fs::read_symlink(entry.path()).string(), own_file);
+  const std::string status = peers::read_file(proc + "/status");
+  EXPECT_THAT(status, Not(HasSubstr("Uid:\t0"))) << "as root";
+  EXPECT_THAT(status, HasSubstr("NoNewPrivs:\t1"));
+  EXPECT_THAT(peers::read_file(proc + "/limits"), testing::ContainsRegex("Max core file size +0 +0 "));
+}
+
+TEST_F(Embedded, WritesNoRowAndNoStatementIntoItsLog) {
+  const auto server = start(data_dir());
+  client c(server->url());
+  ASSERT_EQ(c.ask("CREATE TABLE people (address text UNIQUE)"), "done");
+  ASSERT_EQ(c.ask("INSERT INTO people VALUES ('private@acme.test')"), "done");
+  ASSERT_THAT(c.ask("INSERT INTO people VALUES ('private@acme.test')"), HasSubstr("duplicate key"));
+  ASSERT_EQ(c.ask("DROP TABLE people"), "done");
+  const std::string log = peers::read_file(data_dir() / "postgres" / "server.log");
+  EXPECT_THAT(log, HasSubstr("duplicate key"));
+  EXPECT_THAT(log, Not(HasSubstr("private@")));
+}
+
+TEST_F(Embedded, ComesBackWithItsDataWhenItIsKilled) {
+  events said;
+  const auto server = start(data_dir(), &said);
+  ASSERT_EQ(ask(*server, "CREATE TABLE survivors (n int)"), "done");
+  pid_t before = process_of(*server);
+  for (int round = 1; round <= 3; ++round) {
+    ASSERT_EQ(ask(*server, "INSERT INTO survivors VALUES (1)"), "done");
+    const client idle(server->url());  // its process has to notice the death before a new server can start
+    ASSERT_EQ(::kill(before, SIGKILL), 0);
+    ASSERT_TRUE(said.next("ended by signal 9"));
+    ASSERT_TRUE(said.next("started again"));
+    EXPECT_EQ(ask(*server, "SELECT count(*) FROM survivors"), std::to_string(round));
+    const pid_t now = process_of(*server);
+    EXPECT_NE(now, before);
+    before = now;
+  }
+  EXPECT_TRUE(peers::wait_until([&] { return server->running(); }, patience));
+  EXPECT_EQ(ask(*server, "DROP TABLE survivors"), "done");
+}
+
+TEST_F(Embedded, TriesAgainUntilItStartsAndCanBeStoppedMeanwhile) {
+  events said;
+  const auto server = start(data_dir(), &said);
+  const std::string good = peers::read_file(own_settings());
+  const auto broken = [&] { overwrite(own_settings(), "no_such_setting = 1\n"); };
+  broken();
+  ASSERT_EQ(::kill(process_of(*server), SIGKILL), 0);
+  ASSERT_TRUE(said.next("no_such_setting"));
+  EXPECT_FALSE(server->running());
+  overwrite(own_settings(), good);
+  ASSERT_TRUE(said.next("started again"));
+  EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+
+  broken();
+  ASSERT_EQ(::kill(process_of(*server), SIGKILL), 0);
+  ASSERT_TRUE(said.next("no_such_setting"));
+  server->stop();
+  overwrite(own_settings(), good);
+}
+
+TEST_F(Embedded, StopsOnceAndStartsAgain) {
+  auto server = start(data_dir());
+  const std::string url = server->url();
+  const pid_t pid = process_of(*server);
+  const client idle(url);  // a fast shutdown does not wait for its clients
+  server->stop();
+  EXPECT_FALSE(server->running());
+  EXPECT_FALSE(lives(pid));
+  EXPECT_FALSE(client(url).connected());
+  server->stop();
+  server.reset();
+  server = start(data_dir());
+  EXPECT_EQ(server->url(), url);
+  EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+}
+
+TEST_F(Embedded, StopsWhenItIsDestroyed) {
+  const pid_t pid = process_of(*start(data_dir()));
+  EXPECT_FALSE(lives(pid));
+}
+
+TEST_F(Embedded, AdoptsTheServerOfAKilledNode) {
+  in_a_node_that_is_killed([] { start(data_dir()).release(); });
+  std::string left_behind;
+  std::getline(std::ifstream(data_dir() / "postgres" / "data" / "postmaster.pid"), left_behind);
+  ASSERT_FALSE(left_behind.empty()) << "the server ended with its node";
+  events said;
+  const auto server = start(data_dir(), &said);
+  ASSERT_TRUE(said.next("adopted"));
+  const pid_t pid = process_of(*server);
+  EXPECT_EQ(std::to_string(pid), left_behind);
+  EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+  // It is looked after as if it were our own child.
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(said.next("started again"));
+  EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+}
+
+TEST_F(Embedded, StopsAnAdoptedServer) {
+  in_a_node_that_is_killed([] { start(data_dir()).release(); });
+  const auto server = start(data_dir());
+  const client idle(server->url());
+  const std::string url = server->url();
+  server->stop();
+  EXPECT_FALSE(client(url).connected());
+  EXPECT_FALSE(fs::exists(data_dir() / "postgres" / "data" / "postmaster.pid"));
+}
+
+TEST_F(Embedded, WaitsForAServerThatIsAboutToEnd) {
+  in_a_node_that_is_killed([] {
+    const auto server = start(data_dir()).release();
+    ::kill(process_of(*server), SIGINT);
+  });
+  EXPECT_EQ(ask(*start(data_dir()), "SELECT word FROM kept"), "kept");
+}
+
+TEST_F(Embedded, RefusesASecondNode) {
+  const auto server = start(data_dir());
+  const error second = refusal(data_dir());
+  EXPECT_EQ(second.code, failure::conflict);
+  EXPECT_THAT(second.detail, HasSubstr(std::to_string(::getpid())));
+  EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+}
+
+/// As in a container, where numbers are small: the number of the dead server now belongs to another program of the server's user.
+TEST_F(Embedded, IsNotMisledByAPidFileThatNamesAnotherProgram) {
+  const fs::path file = data_dir() / "postgres" / "data" / "postmaster.pid";
+  std::string text;
+  in_a_node_that_is_killed([] {
+    const auto server = start(data_dir()).release();
+    ::kill(process_of(*server), SIGKILL);
+  });
+  text = peers::read_file(file);
+  peers::process other({.argv = {"sleep", "1000"}, .user = "postgres"});
+  overwrite(file, std::to_string(other.id()) + text.substr(text.find('\n')));
+  {
+    events said;
+    const auto server = start(data_dir(), &said);
+    EXPECT_TRUE(said.next("started"));
+    EXPECT_EQ(ask(*server, "SELECT word FROM kept"), "kept");
+  }
+  EXPECT_TRUE(other.running()) << "a process that is not ours was ended";
+}
+
+TEST_F(Embedded, RefusesFilesOfAnotherVersion) {
+  const fs::path file = data_dir() / "postgres" / "data" / "PG_VERSION";
+  const std::string good = peers::read_file(file);
+  overwrite(file, "9\n");
+  const error other = refusal(data_dir());
+  overwrite(file, "garbage\n");
+  const error garbage = refusal(data_dir());
+  overwrite(file, good);
+  EXPECT_EQ(other.code, failure::invalid_input);
+  EXPECT_THAT(other.detail, testing::AllOf(HasSubstr("PostgreSQL 9,"), HasSubstr("install postgresql-9"), HasSubstr("pg_upgrade")));
+  EXPECT_EQ(garbage.code, failure::invalid_input);
+  EXPECT_THAT(garbage.detail, HasSubstr("PG_VERSION"));
+  EXPECT_EQ(ask(*start(data_dir()), "SELECT word FROM kept"), "kept");
+}
+
+TEST_F(Embedded, SaysWhatTheLogSaysWhenItDoesNotStart) {
+  const std::string good = peers::read_file(own_settings());
+  overwrite(own_settings(), "no_such_setting = 1\n");
+  const error why = refusal(data_dir());
+  overwrite(own_settings(), good);
+  EXPECT_EQ(why.code, failure::store_unavailable);
+  EXPECT_THAT(why.detail, HasSubstr("no_such_setting"));
+  EXPECT_FALSE(fs::exists(data_dir() / "postgres" / "data" / "postmaster.pid"));
+}
+
+TEST_F(Embedded, SaysWhatToInstallWhereThereIsNoPostgresql) {
+  const error why = refusal(data_dir(), "/nonexistent");
+  EXPECT_EQ(why.code, failure::invalid_input);
+  EXPECT_THAT(why.detail, testing::AllOf(HasSubstr("/nonexistent"), HasSubstr("postgresql-15")));
+}
+
+TEST(EmbeddedFiles, AreMadeAgainWhenTheNodeWasKilledWhileMakingThem) {
+  const peers::temp_dir dir("embedded");
+  const fs::path data_dir = dir / "a b, \"c\" 'd' %20";  // whatever is in its name
+  const pid_t node = ::fork();
+  if (node == 0) {
+    start(data_dir).release();
+    ::_exit(1);
+  }
+  const auto is_half_made = [&] {
+    std::error_code code;
+    for (const auto& entry : fs::directory_iterator(data_dir / "postgres", code))
+      if (entry.path().filename().string().starts_with("data.new") && fs::exists(entry.path() / "base", code)) return true;
+    return false;
+  };
+  ASSERT_TRUE(peers::wait_until(is_half_made, patience));
+  ASSERT_EQ(::kill(node, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(node, nullptr, 0), node);
+  const auto server = start(data_dir);
+  EXPECT_EQ(ask(*server, "SELECT current_database()"), "mailherd");
+  for (const auto& entry : fs::directory_iterator(data_dir / "postgres")) EXPECT_THAT(entry.path().string(), Not(HasSubstr("data.new")));
+}
+
+TEST(EmbeddedFiles, MayHaveAPathTooLongForASocket) {
+  const peers::temp_dir dir("embedded");
+  const fs::path data_dir = dir / (std::string(90, 'x') + "/" + std::string(90, 'y'));
+  std::string url;
+  in_a_node_that_is_killed([&] { start(data_dir).release(); });
+  fs::path sockets;
+  {
+    events said;
+    const auto server = start(data_dir, &said);
+    ASSERT_TRUE(said.next("adopted"));
+    url = server->url();
+    EXPECT_EQ(ask(*server, "SELECT current_database()"), "mailherd");
+    sockets = ask(*server, "SELECT 1") == "1" ? peers::read_file(data_dir / "postgres" / "socket-directory") : "";
+    sockets = sockets.string().substr(0, sockets.string().find('\n'));
+    struct stat now {};
+    ASSERT_EQ(::stat(sockets.c_str(), &now), 0);
+    EXPECT_EQ(now.st_mode & 0777, 0700U);
+  }
+  EXPECT_FALSE(fs::exists(sockets)) << "left behind after an orderly stop";
+  // Somebody cleans up the directory of temporary files while the server of a killed node goes on without its socket.
+  in_a_node_that_is_killed([&] { start(data_dir).release(); });
+  sockets = peers::read_file(data_dir / "postgres" / "socket-directory");
+  fs::remove_all(sockets.string().substr(0, sockets.string().find('\n')));
+  EXPECT_EQ(ask(*start(data_dir), "SELECT current_database()"), "mailherd");
+}
+
+TEST(EmbeddedFiles, AreNotThoseOfSomebodyElse) {
+  const peers::temp_dir dir("embedded");
+  fs::create_directories(dir / "data/postgres");
+  peers::write_file(dir / "data/postgres/precious", "precious");
+  const error why = refusal(dir / "data");
+  EXPECT_EQ(why.code, failure::invalid_input);
+  EXPECT_THAT(why.detail, HasSubstr("did not make"));
+  EXPECT_EQ(peers::read_file(dir / "data/postgres/precious"), "precious");
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir / "data/postgres"), fs::directory_iterator{}), 1);
+}
+
+TEST(EmbeddedFiles, NeedAWayToThem) {
+  const peers::temp_dir dir("embedded");
+  fs::create_directories(dir / "closed");
+  ASSERT_EQ(::chmod((dir / "closed").c_str(), ::geteuid() == 0 ? 0700 : 0), 0);
+  const error why = refusal(dir / "closed/data");
+  ASSERT_EQ(::chmod((dir / "closed").c_str(), 0700), 0);
+  EXPECT_EQ(why.code, failure::invalid_input);
+  EXPECT_THAT(why.detail, HasSubstr((dir / "closed").string()));
+  EXPECT_THAT(why.detail, HasSubstr("choose a data directory"));
+  if (::geteuid() == 0) {
+    EXPECT_THAT(why.detail, HasSubstr("chmod o+x"));
+  }
+}
+
+/// A node of root that wrote its keys before: the directory is its own and closed, and is opened no further than for the server's group.
+TEST(EmbeddedFiles, MayBeInAClosedDirectoryOfOurOwn) {
+  const peers::temp_dir dir("embedded");
+  fs::create_directories(dir / "data");
+  ASSERT_EQ(::chmod((dir / "data").c_str(), 0700), 0);
+  EXPECT_EQ(ask(*start(dir / "data"), "SELECT current_database()"), "mailherd");
+  struct stat now {};
+  ASSERT_EQ(::stat((dir / "data").c_str(), &now), 0);
+  EXPECT_EQ(now.st_mode & 0777, ::geteuid() == 0 ? 0710U : 0700U);
+}
+
+}  // namespace
+}  // namespace mailherd::store
