@@ -84,6 +84,9 @@ result<config> resolve(const std::vector<layer>& layers);
 /// All of it. `file`: from --config; without it MAILHERD_CONFIG names the file, if any.
 result<config> load(const std::string& file, const char* const* environment, const layer& flags);
 
+/// Operator tokens, one a line. The error says what is wrong and repeats nothing.
+result<std::vector<secret<>>> parse_tokens(const std::string& text);
+
 /// The nearest of `known` to a word nobody knows, to ask "did you mean"; empty if nothing is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& known);
 

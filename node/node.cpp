@@ -81,6 +81,7 @@ class running_node {
   bool stop();
 
  private:
+  result<void> take_tokens();
   result<void> take_keys();
   result<void> start_database();
   result<void> start_network();
@@ -112,8 +113,8 @@ class running_node {
 result<void> running_node::start() {
   report_.log(log_level::info, "node starts", {{"version", std::string(version())}, {"node", c_.node_name}});
   if (!c_.warning.empty()) report_.log(log_level::warning, c_.warning, {});
-  for (const auto step : {&running_node::take_keys, &running_node::start_network, &running_node::start_database, &running_node::open_store,
-                          &running_node::start_api, &running_node::prepare_database}) {
+  for (const auto step : {&running_node::take_tokens, &running_node::take_keys, &running_node::start_network, &running_node::start_database,
+                          &running_node::open_store, &running_node::start_api, &running_node::prepare_database}) {
     if (signals_.asked()) return {};
     if (auto done = (this->*step)(); !done) return done;
   }
@@ -122,41 +123,41 @@ result<void> running_node::start() {
 }
 
 // With a database of its own the node is on its own and may make what it needs; in a cluster all nodes must be given the same.
-result<void> running_node::take_keys() {
-  tokens_ = c_.admin_tokens;
-  auto keys = c_.master_key;
-  const bool own = c_.database_url.empty();
-  if (own) {
+result<void> running_node::take_tokens() {
+  if (c_.database_url.empty()) {
     auto opened = open_directory(c_);
     if (!opened) return fail(opened.error());
     directory_.emplace(std::move(*opened));
   }
-  if (tokens_.empty()) {
-    if (!own) return fail(failure::invalid_input, "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as "
-                                                  "well (make one with: openssl rand -hex 32)");
-    auto held = directory_->secret_in(data_dir::token_file, random_token);
-    if (!held) return blame(c_, "data_dir", held.error());
-    // Through the same check as a configured one.
-    config generated;
-    for (const auto& s : settings())
-      if (s.name == "admin_token")
-        if (auto why = s.apply(generated, held->value.reveal()); !why.empty())
-          return fail(failure::invalid_input, fmt::format("{}: {}", (directory_->path() / data_dir::token_file).string(), why));
-    tokens_ = generated.admin_tokens;
-    report_.log(log_level::info, held->made ? "node made an operator token" : "node uses its operator token",
-                {{"file", (directory_->path() / data_dir::token_file).string()}});
-  }
+  tokens_ = c_.admin_tokens;
+  if (!tokens_.empty()) return {};
+  if (!directory_)
+    return fail(failure::invalid_input, "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as well "
+                                        "(make one with: openssl rand -hex 32)");
+  const auto file = (directory_->path() / data_dir::token_file).string();
+  auto held = directory_->secret_in(data_dir::token_file, random_token);
+  if (!held) return blame(c_, "data_dir", held.error());
+  auto parsed = parse_tokens(held->value.reveal());
+  if (!parsed) return fail(failure::invalid_input, fmt::format("{}: {}", file, parsed.error().detail));
+  tokens_ = std::move(*parsed);
+  report_.log(log_level::info, held->made ? "node made an operator token" : "node uses its operator token", {{"file", file}});
+  return {};
+}
+
+result<void> running_node::take_keys() {
+  auto text = c_.master_key;
   keys_from_ = c_.where("master_key");
-  if (keys.empty()) {
-    if (!own) return fail(failure::invalid_input, "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well "
-                                                  "(make one with: mailherd keys generate)");
+  if (text.empty()) {
+    if (!directory_)
+      return fail(failure::invalid_input, "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well "
+                                          "(make one with: mailherd keys generate)");
     auto held = directory_->secret_in(data_dir::key_file, store::keyring::generate);
     if (!held) return blame(c_, "data_dir", held.error());
     keys_from_ = (directory_->path() / data_dir::key_file).string();
     if (held->made) report_.log(log_level::info, "node made a master key: keep a copy of it", {{"file", keys_from_}});
-    keys = std::move(held->value);
+    text = std::move(held->value);
   }
-  auto ring = store::keyring::parse(keys);
+  auto ring = store::keyring::parse(text);
   if (!ring) return fail(failure::invalid_input, fmt::format("{}: {}", keys_from_, ring.error().detail));
   keys_ = std::move(*ring);
   return {};

@@ -1,6 +1,7 @@
 // node/settings: the table of settings. A new one is a row here, a field in config.hpp and a row in docs/configuration.md (a test compares).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -89,18 +90,10 @@ std::string node_name(const std::string& text, std::string& out) {
 }
 
 std::string tokens(config& c, const std::string& text) {
-  c.admin_tokens.clear();
-  for (std::size_t at = 0; at < text.size();) {
-    const auto end = std::min(text.find('\n', at), text.size());
-    std::string line = text.substr(at, end - at);
-    at = end + 1;
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.pop_back();
-    if (line.empty()) continue;
-    for (const char ch : line)
-      if (ch < '!' || ch > '~') return "a token may hold no blanks and only ASCII characters; make one with: openssl rand -hex 32";
-    c.admin_tokens.emplace_back(std::move(line));
-  }
-  return c.admin_tokens.empty() ? "it holds no token; make one with: openssl rand -hex 32" : "";
+  auto parsed = parse_tokens(text);
+  if (!parsed) return parsed.error().detail;
+  c.admin_tokens = std::move(*parsed);
+  return {};
 }
 
 std::string database_url(config& c, const std::string& text) {
@@ -192,6 +185,22 @@ std::vector<setting> make_table() {
 }
 
 }  // namespace
+
+result<std::vector<secret<>>> parse_tokens(const std::string& text) {
+  std::vector<secret<>> out;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    std::string line = text.substr(at, end - at);
+    at = end + 1;
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.pop_back();
+    if (line.empty()) continue;
+    if (std::any_of(line.begin(), line.end(), [](char c) { return c < '!' || c > '~'; }))
+      return fail(failure::invalid_input, "a token may hold no blanks and only ASCII characters; make one with: openssl rand -hex 32");
+    out.emplace_back(std::move(line));
+  }
+  if (out.empty()) return fail(failure::invalid_input, "there is no token in it; make one with: openssl rand -hex 32");
+  return out;
+}
 
 const std::vector<setting>& settings() {
   static const std::vector<setting> table = make_table();
