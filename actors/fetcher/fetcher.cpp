@@ -1,4 +1,4 @@
-// actors/fetcher/fetcher: the fetcher's life: loading, its one timer, states, stopping.
+// actors/fetcher/fetcher: the fetcher's life: loading, its one timer, stopping.
 #include "actors/fetcher/fetcher.hpp"
 
 #include <caf/actor_cast.hpp>
@@ -12,11 +12,11 @@ namespace mailherd::actors {
 
 namespace {
 constexpr seconds load_deadline{30};
-constexpr seconds state_deadline{60};
-/// A healthy channel says so at most this often.
-constexpr seconds success_interval{30};
-/// Logging out may take this long when the actor stops.
-constexpr seconds stop_grace{5};
+/// Logging out, and a refresh whose token must be durable, may take this long when the actor stops.
+constexpr seconds stop_grace{8};
+static_assert(stop_grace < limits::fetcher_stop_grace, "a fetcher ends by itself before it is killed");
+/// Until a person acts; the change of the row wakes us.
+constexpr std::chrono::hours for_ever{24 * 365};
 }  // namespace
 
 channel_fetcher_actor spawn_channel_fetcher(caf::actor_system& system, fetcher_parts parts) {
@@ -24,13 +24,15 @@ channel_fetcher_actor spawn_channel_fetcher(caf::actor_system& system, fetcher_p
 }
 
 channel_fetcher::channel_fetcher(caf::actor_config& cfg, fetcher_parts parts)
-    : channel_fetcher_actor::base(cfg), parts_(std::move(parts)), env_(*parts_.env), window_size_(2'000) {}
+    : channel_fetcher_actor::base(cfg), parts_(std::move(parts)), env_(*parts_.env), window_size_(2'000) {
+  set_down_handler([this](const caf::down_msg& down) { on_down(down); });
+}
 
 channel_fetcher::behavior_type channel_fetcher::make_behavior() {
   parts_.vitals->progress(now());
   load();
   return {
-      [this](const continuation& c) { c.run(); },
+      [](const continuation& c) { c.run(); },
       [this](session_atom, const std::shared_ptr<session_report>& report) { on_session(*report); },
       [this](tick_atom, std::uint64_t generation) { on_tick(generation); },
       [this](changed_atom) { on_changed(); },
@@ -69,51 +71,51 @@ void channel_fetcher::load() {
       });
 }
 
+void channel_fetcher::on_load_failed(const error& reason) {
+  if (reason.code == failure::not_found) return lose();
+  if (reason.code == failure::seal_failed || reason.code == failure::invalid_input) {
+    // Nothing but an operator's key mends this; the state says so, and a change of the row wakes us.
+    store::mail_store::state_change c;
+    c.state = channel_state::backoff;
+    c.reason = to_string(reason.code);
+    c.detail = reason.detail;
+    set_state(std::move(c));
+  }
+  log(log_level::warning, "channel cannot be loaded", {{"error", describe(reason)}});
+  reopen_after(backoff_delay({}, attempt_++, env_.random()));
+}
+
 void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) {
   if (stopping_) return maybe_stopped();
-  if (!loaded) {
-    if (loaded.error().code == failure::not_found) return lose();
-    if (loaded.error().code == failure::seal_failed || loaded.error().code == failure::invalid_input) {
-      // Nothing but an operator's key mends this; the state says so, and a change of the row wakes us.
-      store::mail_store::state_change c;
-      c.state = channel_state::backoff;
-      c.reason = to_string(loaded.error().code);
-      c.detail = loaded.error().detail;
-      set_state(std::move(c));
-    }
-    log(log_level::warning, "channel cannot be loaded", {{"error", describe(loaded.error())}});
-    reopen_at_ = now() + backoff_delay({}, attempt_++, env_.random());
-    parts_.vitals->wait(*reopen_at_);
-    return arm();
-  }
+  if (!loaded) return on_load_failed(loaded.error());
   const bool first = !load_.has_value();
-  const auto before = first ? std::int64_t{0} : load_->record.generation;
+  const bool news = std::exchange(changed_, false) || first || load_->record.generation != loaded->record.generation ||
+                    load_->record.revision != loaded->record.revision;
   load_ = std::move(*loaded);
   const auto& r = load_->record;
-  if (!r.spec.enabled) {
-    store::mail_store::state_change c;
-    c.state = channel_state::disabled;
-    set_state(std::move(c));
-    drop_serving();
-    return lose();
+  served_before_ = r.messages_stored > 0 || r.observed_generation > 0;
+  if (!r.spec.enabled) return tell_disabled();
+  if (first) {
+    told_.emplace(r.state, r.state_reason);
+    if (r.switching == switch_state::failed) refused_generation_ = r.generation;
+    // Whoever served before us was asked to wait: so are we.
+    if (r.throttled_until && *r.throttled_until > wall())
+      not_before_ = now() + std::min<duration>(*r.throttled_until - wall(), limits::retry_after_max);
+  } else if (news) {
+    // Whatever we waited for may be mended now.
+    if (refresher_) caf::anon_send(refresher_, changed_atom::value);
+    blocked_ = false;
+    attempt_ = successor_attempt_ = 0;
+    refused_generation_ = 0;
+    refused_serial_ = 0;
   }
-  if (first) told_.emplace(r.state, r.state_reason);
-  if (!first && refresher_) caf::anon_send(refresher_, changed_atom::value);
-  if (r.auth == auth_type::oauth2 && !r.has_grant && load_->credential.grant != grant_kind::client_credentials && r.observed_generation == 0) {
+  if (awaits_consent() && r.observed_generation == 0) {
     store::mail_store::state_change c;
     c.state = channel_state::consent_pending;
     set_state(std::move(c));
     drop_serving();
     reopen_at_.reset();
-    // A person has to act; the change of the row wakes us.
-    parts_.vitals->wait(now() + std::chrono::hours(24 * 365));
-    return;
-  }
-  if (!first || before != r.generation) {
-    // Whatever we waited for may be mended now.
-    blocked_ = false;
-    attempt_ = successor_attempt_ = 0;
-    token_refusals_ = 0;
+    return parts_.vitals->wait(now() + for_ever);
   }
   if (!serving_) {
     reopen_at_.reset();
@@ -123,20 +125,16 @@ void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) 
 }
 
 void channel_fetcher::on_changed() {
-  if (!stopping_) load();
-}
-
-bool channel_fetcher::wants_successor() const {
-  if (!serving_ || stopping_) return false;
-  const auto& r = load_->record;
-  return serving_->generation != r.generation || !(serving_->incoming == r.spec.incoming) || serving_->revision != r.revision;
+  if (stopping_) return;
+  changed_ = true;
+  load();
 }
 
 // ---- the timer --------------------------------------------------------------------------------------------------------------------------
 
 void channel_fetcher::arm() {
   std::optional<mono_time> next;
-  for (const auto& t : {reopen_at_, renew_at_, successor_at_, stop_at_})
+  for (const auto& t : {reopen_at_, renew_at_, successor_at_, resume_at_, state_at_, stop_at_})
     if (t && (!next || *t < *next)) next = t;
   if (!next || (armed_for_ && *armed_for_ == *next)) return;
   armed_for_ = next;
@@ -149,24 +147,32 @@ void channel_fetcher::on_tick(std::uint64_t generation) {
   if (generation != timer_) return;
   armed_for_.reset();
   const auto t = now();
-  if (stop_at_ && *stop_at_ <= t) return quit(caf::exit_reason::normal);
-  if (reopen_at_ && *reopen_at_ <= t) {
-    reopen_at_.reset();
-    // The row may have changed while we waited, and a lost notification must cost no more than this.
-    load();
+  const auto due = [t](std::optional<mono_time>& at) {
+    if (!at || *at > t) return false;
+    at.reset();
+    return true;
+  };
+  if (due(stop_at_)) return quit(caf::exit_reason::normal);
+  // The row may have changed while we waited, and a lost notification must cost no more than this.
+  if (due(reopen_at_)) load();
+  if (due(state_at_)) write_state();
+  if (due(renew_at_)) {
+    renewal_due_ = true;
+    open_successor();
   }
-  if (successor_at_ && *successor_at_ <= t) {
-    successor_at_.reset();
-    if (serving_ && !successor_ && wants_successor()) open_successor();
-  }
-  if (renew_at_ && *renew_at_ <= t) {
-    renew_at_.reset();
-    if (serving_ && !successor_ && !stopping_) open_successor();
+  if (due(successor_at_) && (renewal_due_ || wants_successor())) open_successor();
+  if (due(resume_at_) && serving_ && serving_->opened && !serving_->closing && !stopping_) {
+    if (work_ == work::resting) {
+      list_next();
+    } else {
+      work_ = work::loading;
+      begin();
+    }
   }
   arm();
 }
 
-// ---- telling ----------------------------------------------------------------------------------------------------------------------------
+// ---- logs, tokens for others --------------------------------------------------------------------------------------------------------------
 
 void channel_fetcher::log(log_level level, std::string_view sentence, std::initializer_list<log_field> fields) {
   std::vector<log_field> all(fields);
@@ -179,50 +185,25 @@ void channel_fetcher::log(log_level level, std::string_view sentence, std::initi
   }
 }
 
-void channel_fetcher::set_state(store::mail_store::state_change change) {
-  told_.emplace(change.state, change.reason);
-  ask_store<void>(
-      this, *env_.store, deadline::after(now(), state_deadline),
-      [guard = parts_.guard, change = std::move(change)](store::session& s) { return s.mail.set_state(guard, change); },
-      [this](result<void> done) {
-        if (done) return;
-        if (done.error().code == failure::fenced) return lose();
-        // A state is news, not truth: the next one will be written again.
-        told_.reset();
-      });
-}
-
-void channel_fetcher::report_success() {
-  const auto t = now();
-  parts_.vitals->progress(t);
-  const bool active_told = told_ && told_->first == channel_state::active && told_->second.empty();
-  if (!active_told) {
-    store::mail_store::state_change c;
-    c.state = channel_state::active;
-    c.last_success_at = wall();
-    if (serving_) {
-      c.observed_generation = serving_->generation;
-      c.token_expires_at = serving_->token_expires_at;
-      c.account = serving_->account;
-    }
-    set_state(std::move(c));
-    success_told_ = t;
-    return;
-  }
-  if (success_told_ && t - *success_told_ < success_interval) return;
-  success_told_ = t;
-  caf::anon_send(parts_.gate, served_atom::value, sign_of_life{parts_.guard, wall()});
-}
-
-// ---- tokens for others -----------------------------------------------------------------------------------------------------------------
-
 token_refresher_actor& channel_fetcher::refresher() {
-  if (!refresher_) refresher_ = spawn_token_refresher(system(), env_, parts_.guard);
+  if (!refresher_) {
+    refresher_ = spawn_token_refresher(system(), env_, parts_.guard);
+    monitor(refresher_);
+  }
   return refresher_;
 }
 
+void channel_fetcher::on_down(const caf::down_msg& down) {
+  if (!refresher_ || refresher_.id() != down.source.id()) return;
+  refresher_ = nullptr;
+  if (stopping_) return maybe_stopped();
+  // It broke: whoever waits for its token would wait for ever.
+  for (auto* l : {serving_.get(), successor_.get()})
+    if (l && l->awaits_token) with_token(l->epoch, fail(failure::token_unavailable, "the refresh broke off"));
+}
+
 void channel_fetcher::give_token(std::shared_ptr<token_request> request) {
-  if (!load_ || load_->record.auth != auth_type::oauth2) {
+  if (stopping_ || !load_ || (load_->credential.type != auth_type::oauth2 && load_->serving.type != auth_type::oauth2)) {
     request->then(fail(failure::not_found, "this channel does not sign in with OAuth2"));
     return;
   }
@@ -243,10 +224,9 @@ void channel_fetcher::lose() {
 void channel_fetcher::begin_stop() {
   if (stopping_) return;
   stopping_ = true;
-  reopen_at_.reset();
-  renew_at_.reset();
-  successor_at_.reset();
+  for (auto* t : {&reopen_at_, &renew_at_, &successor_at_, &resume_at_}) t->reset();
   successor_.reset();
+  if (refresher_) caf::anon_send(refresher_, stop_atom::value);
   stop_at_ = now() + stop_grace;
   arm();
   maybe_stopped();
@@ -256,13 +236,17 @@ void channel_fetcher::maybe_stopped() {
   if (!stopping_) return;
   // What is with the gate is on its way to the disk; what is still arriving is fetched again by the next owner.
   if (commits_ > 0) return;
-  if (!serving_ || !serving_->opened) return quit(caf::exit_reason::normal);
-  if (!serving_->closing) {
+  if (serving_ && serving_->opened) {
+    if (serving_->closing) return;
     serving_->closing = true;
     ++work_generation_;
     work_ = work::none;
-    serving_->session->close();
+    return serving_->session->close();   // its end leads back here
   }
+  serving_.reset();
+  // The lease is given back when this actor has ended: a refresh token that was replaced a moment ago must be durable before.
+  if (refresher_) return;
+  quit(caf::exit_reason::normal);
 }
 
 }  // namespace mailherd::actors

@@ -1,16 +1,21 @@
 // actors/fetcher/fetcher: the actor that serves one mailbox under one lease epoch.
 //
-//   fetcher.cpp   life: loads the channel, its one timer, states and signs of life, stopping
-//   links.cpp     sessions: opening, ending, succession (invariant 4), what follows from each failure
-//   window.cpp    the messages in hand: slices under the node's budget, commits, tries, what is set aside
-//   imap.cpp      cursor, windows of UIDs, UIDVALIDITY, after_fetch
+//   fetcher.cpp   life: loads the channel, its one timer, stopping
+//   states.cpp    what people are told: states, which credential serves, signs of life
+//   links.cpp     sessions: opening, succession (invariant 4), cutting over
+//   endings.cpp   sessions: what follows from each failure and each end
+//   window.cpp    the messages in hand: slices under the node's budget, tries, what is set aside
+//   commits.cpp   units on their way to the store, and what follows when they do not get there
+//   known.cpp     messages known under an earlier identity: a changed UIDVALIDITY, another source
+//   imap.cpp      cursor, windows of UIDs, after_fetch
 //   pop3.cpp      listing against the ledger, polls, deletions
 //
 // Owns:   the serving session and its successor, the cursor in memory, the messages between server and store.
 // Never:  writes except through the storage gate under its lease epoch; blocks; decides anything from a late event (every session has an
 //         epoch of its own, and what belongs to another epoch is dropped).
-// Exactly once: the cursor travels in the same commit as the messages it passes over; after any loss of a session or a commit the
-//         work begins again at the durable cursor, and the ledger suppresses what is stored already.
+// Exactly once: the cursor travels in the same commit as the messages it passes over, or in a later one of the same stream, which the gate
+//         refuses if an earlier one was not stored; after any loss of a session or a commit the work begins again at the durable
+//         cursor, and the ledger suppresses what is stored already.
 #pragma once
 
 #include <caf/typed_event_based_actor.hpp>
@@ -20,8 +25,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -31,6 +38,12 @@
 #include "core/backoff.hpp"
 
 namespace mailherd::actors {
+
+/// The name of a message among those of one channel.
+std::string key_of(const message_source& source);
+
+/// Stands for the header of a message that nobody could read: found again by its date and size.
+sha256_digest unread_digest(wall_time internal_date);
 
 /// One message between listing and commit.
 struct window_item {
@@ -45,7 +58,8 @@ struct window_item {
   bool handed = false;     ///< in a commit unit, or dealt with otherwise
   bool alone = false;      ///< asked for in a request of its own, since it was refused in company
   bool missed = false;     ///< the server answered OK without it once
-  std::vector<store::candidate> candidates;
+  bool doubtful = false;   ///< and twice: a listing will tell whether it is gone
+  bool held = false;       ///< it has arrived and is being compared with what the store knows
 };
 
 class channel_fetcher final : public channel_fetcher_actor::base {
@@ -60,20 +74,26 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   struct link {
     std::uint64_t epoch = 0;
     std::int64_t generation = 0;            ///< of the credential it signs in with
-    std::int64_t revision = 0;              ///< of the channel's settings it was opened with
     auth_type auth = auth_type::basic;
     incoming_settings incoming;
+    bool writable = false;
+    credential who;                         ///< until it dials: the row may change meanwhile
     std::unique_ptr<mail_session> session;
     login_ticket ticket;                    ///< while it opens
+    bool awaits_token = false;
     std::uint64_t token_serial = 0;
     std::optional<wall_time> token_expires_at;
     std::string account;
     std::optional<session_event::opened> opened;
+    std::shared_ptr<void> counted;          ///< in the metric of open sessions, for as long as this lives
     bool closing = false;
   };
   using link_ptr = std::unique_ptr<link>;
 
-  enum class work : std::uint8_t { none, loading, baseline, listing, comparing, fetching, marking, watching };
+  enum class work : std::uint8_t { none, loading, baseline, listing, comparing, fetching, marking, watching, resting };
+  enum class ending : std::uint8_t { broken, polled, yielded };   ///< polled: a POP3 session did its work; yielded: for a successor
+
+  using messages = std::vector<store::incoming_message>;
 
   struct request {
     std::vector<std::size_t> items;         ///< indexes into window_
@@ -86,60 +106,100 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   caf::weak_actor_ptr me() { return caf::weak_actor_ptr{ctrl()}; }
   void load();
   void on_loaded(result<store::mail_store::channel_load> loaded);
+  void on_load_failed(const error& reason);
   void on_changed();
   void on_tick(std::uint64_t generation);
   void arm();
-  void set_state(store::mail_store::state_change change);
-  void report_success();
   void log(log_level level, std::string_view sentence, std::initializer_list<log_field> fields = {});
   void begin_stop();
   void maybe_stopped();
   void lose();
-  [[nodiscard]] bool wants_successor() const;
   void give_token(std::shared_ptr<token_request> request);
   token_refresher_actor& refresher();
+  void on_down(const caf::down_msg& down);
+
+  // states.cpp
+  void set_state(store::mail_store::state_change change);
+  void write_state();
+  void on_state_written(store::mail_store::state_change change, const result<void>& done);
+  void tell_serving();
+  void tell_disabled();
+  void report_success();
 
   // links.cpp
+  [[nodiscard]] bool awaits_consent() const;
+  [[nodiscard]] std::int64_t target_generation() const;
+  [[nodiscard]] bool wants_successor() const;
+  [[nodiscard]] bool must_close_first() const;
   void open_serving();
   void open_successor();
   void open(link& l);
+  void with_ticket(std::uint64_t epoch, login_ticket ticket);
   void with_token(std::uint64_t epoch, result<access_token> token);
   void dial(link& l, secret<> access_token);
   link* link_of(std::uint64_t epoch);
-  void on_session(const session_report& report);
+  void on_session(session_report& report);
+  void on_woken(const session_event::woken& e);
   void on_opened(link& l, const session_event::opened& e);
-  void on_ended(link& l, session_event::ended& e);
-  void on_open_failed(link& l, const error& reason);
-  void successor_failed(const error& reason);
+  void on_successor_opened();
+  void begin_serving();
+  void begin();
   void cut_over();
-  void drop_serving();
-  void wait_and_reopen(const error& reason);
+  void leave(link_ptr l);
+  void on_left(std::uint64_t epoch);
   void schedule_renewal();
-  [[nodiscard]] const credential& credential_for(std::int64_t generation) const;
+
+  // endings.cpp
+  void on_ended(link& l, session_event::ended& e);
+  void note_guilt(const session_event::ended& e);
+  void forget_serving();
+  void drop_serving();
+  void on_open_failed(link& l, error reason);
+  void successor_failed(const error& reason, std::int64_t generation);
+  void refuse_generation(const error& reason);
+  void wait_and_reopen(const error& reason, ending how = ending::broken);
+  void reopen_after(duration wait);
 
   // window.cpp
   void fetch_more();
   bool send_slice();
   void ask_budget(std::vector<std::size_t> items, window_item::want want, std::uint64_t bytes);
   void on_fetched(session_event::fetched& e);
+  void take_messages(window_item::want want, messages batch, std::shared_ptr<fetch_budget::share> share);
   void on_fetch_done(session_event::fetch_done& e);
   void refuse(std::vector<std::size_t> items, const error& reason);
   void note_try(std::size_t item, const error& reason);
   void set_aside(std::size_t item, const std::string& why);
-  bool compare(std::size_t item, const store::incoming_message& headers);
+  void verify_doubtful();
+  void on_verified(const session_event::listed& e);
   void hand(std::size_t item) { window_[item].handed = true; }
-  void flush(store::commit_unit unit, std::shared_ptr<fetch_budget::share> share);
-  void on_committed(const store::commit_outcome& outcome, std::size_t messages);
+  void pass_over_handed();
   void clear_window();
-  [[nodiscard]] bool quiet() const { return commits_ == 0 && requests_.empty() && asking_budget_ == 0 && noting_ == 0; }
   [[nodiscard]] std::optional<std::size_t> item_of(const message_source& source) const;
   [[nodiscard]] std::optional<std::size_t> item_of(const listing_entry& entry) const;
   [[nodiscard]] bool all_handed();
   [[nodiscard]] std::uint64_t largest_allowed() const;
   [[nodiscard]] message_source source_of(const window_item& item) const;
-  store::commit_unit new_unit();
   void window_done();
+
+  // commits.cpp
+  store::commit_unit new_unit();
+  void flush(store::commit_unit unit, std::shared_ptr<fetch_budget::share> share);
+  void on_committed(const store::commit_outcome& outcome, const std::shared_ptr<commit_stream>& stream, const std::vector<message_source>& what);
+  void on_unit_refused(const error& reason, const std::vector<message_source>& what);
+  void store_trouble(const error& reason);
   void proceed();
+  /// A commit boundary: nothing is on its way from the server or to the store.
+  [[nodiscard]] bool quiet() const { return commits_ == 0 && requests_.empty() && asking_budget_ == 0 && noting_ == 0 && checking_ == 0; }
+
+  // known.cpp
+  [[nodiscard]] bool reconciles(const window_item& item) const;
+  void find_candidates();
+  void on_candidates(result<std::vector<store::candidate>> found);
+  void check_bodies(messages batch, std::shared_ptr<fetch_budget::share> share);
+  std::optional<store::candidate> known_as(const window_item& item, const store::incoming_message& m, bool whole);
+  [[nodiscard]] bool too_old(const window_item& item, const store::incoming_message& headers) const;
+  [[nodiscard]] std::string source_folder() const;
 
   // imap.cpp
   void begin_imap();
@@ -149,8 +209,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void on_baseline(const session_event::listed& e);
   void list_next();
   void take_window(std::vector<listing_entry> entries);
-  void find_candidates();
-  void on_candidates(result<std::vector<store::candidate>> found);
+  void note_backfill(std::size_t listed);
   void move_cursor(store::commit_unit& unit);
   void imap_window_done();
   void mark_stored();
@@ -163,7 +222,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void on_unknown(result<std::vector<std::string>> unknown);
   void pop3_window_done();
   void delete_stored();
-  void end_poll();
+  void end_poll(ending how);
 
   fetcher_parts parts_;
   const environment& env_;
@@ -187,25 +246,47 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::map<std::uint64_t, request> requests_;
   std::uint64_t list_request_ = 0, mark_request_ = 0;
   mailherd::uid marking_upto_;
-  unsigned commits_ = 0, asking_budget_ = 0, noting_ = 0;
+  unsigned commits_ = 0, asking_budget_ = 0, noting_ = 0, checking_ = 0;
+  std::size_t doubtful_ = 0;
+  bool sound_ = false;                            ///< the server delivered a message since the last that was set aside
+  bool verifying_ = false;                        ///< the listing under way is about the doubtful ones
+  std::shared_ptr<commit_stream> stream_;         ///< of the units sent since the cursor was read; null: none was sent
   std::uint64_t work_generation_ = 0;             ///< what was asked under another one is void
   std::map<std::string, std::string> aside_;      ///< messages to be recorded without body, and why (key of identity)
+  std::set<std::string> suspects_;                ///< messages at which a session or a commit broke: asked for alone
+  std::unordered_map<std::uint64_t, std::vector<store::candidate>> candidates_;   ///< of the window, by size
+  std::unordered_set<std::int64_t> taken_;        ///< ledger entries found again
   std::vector<listing_entry> maildrop_;           ///< POP3: the listing of this session
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit
-  bool reconcile_ = false;                        ///< POP3: compare with the ledger before fetching
+  bool reconcile_ = false;                        ///< POP3: the first session compares with the ledger
+  bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then
   bool caught_up_ = false;                        ///< this session has reached the end of the mailbox once
   std::int64_t backfill_done_ = 0;
   std::optional<std::int64_t> backfill_total_;
 
+  unsigned empty_looks_ = 0;                      ///< in a row, although the server said that something changed
+  mono_time looked_at_{};
+
+  // which credential
+  std::int64_t refused_generation_ = 0;           ///< does not work: not tried again until the row changes, while an older one does
+  std::uint64_t refused_serial_ = 0;              ///< the access token the server refused: one fresh one was asked for since
+  bool renewal_due_ = false;                      ///< a successor with a fresh token is wanted
+
   // waiting
-  unsigned attempt_ = 0, successor_attempt_ = 0;
-  unsigned token_refusals_ = 0;
-  std::optional<mono_time> reopen_at_, renew_at_, successor_at_, stop_at_;
+  unsigned attempt_ = 0, successor_attempt_ = 0, store_attempt_ = 0, state_attempt_ = 0;
+  std::optional<mono_time> reopen_at_, renew_at_, successor_at_, resume_at_, state_at_, stop_at_;
+  std::optional<mono_time> not_before_;           ///< no sign-in earlier: throttled, or the server's LOGIN-DELAY
   std::uint64_t timer_ = 0;
   std::optional<mono_time> armed_for_;
-  bool loading_ = false, reload_ = false, stopping_ = false, one_session_only_ = false, blocked_ = false;
+  bool loading_ = false, reload_ = false, changed_ = false, stopping_ = false, one_session_only_ = false, blocked_ = false;
+  ending poll_end_ = ending::polled;              ///< why the POP3 session at hand was closed
   std::optional<mono_time> gap_since_;            ///< break-before-make: since when nobody serves
+
+  // what was told
   std::optional<std::pair<channel_state, std::string>> told_;   ///< state and reason written last
+  std::optional<store::mail_store::state_change> state_next_;   ///< to be written after the one under way
+  bool state_writing_ = false;
+  std::optional<std::pair<std::int64_t, std::optional<wall_time>>> told_serving_;   ///< generation, expiry of its token
   std::optional<mono_time> success_told_;
 };
 

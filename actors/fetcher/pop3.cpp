@@ -13,17 +13,14 @@ void channel_fetcher::begin_pop3() {
   work_ = work::loading;
   ++work_generation_;
   clear_window();
+  stream_.reset();
   skipped_.clear();
   ask_store<store::cursor>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
       [guard = parts_.guard](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::pop3, std::string()); },
       [this, generation = work_generation_](result<store::cursor> loaded) {
-        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
-        if (!loaded) {
-          if (loaded.error().code == failure::fenced) return lose();
-          drop_serving();
-          return wait_and_reopen(loaded.error());
-        }
+        if (generation != work_generation_) return;
+        if (!loaded) return store_trouble(loaded.error());
         cursor_ = *loaded;
         work_ = work::listing;
         list_request_ = ++last_request_;
@@ -41,20 +38,14 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
       this, *env_.store, deadline::after(now(), limits::command_deadline),
       [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.unknown_uidls(guard, uidls); },
       [this, generation = work_generation_](result<std::vector<std::string>> unknown) {
-        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
-        on_unknown(std::move(unknown));
+        if (generation == work_generation_) on_unknown(std::move(unknown));
       });
 }
 
 void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
-  if (!unknown) {
-    if (unknown.error().code == failure::fenced) return lose();
-    drop_serving();
-    return wait_and_reopen(unknown.error());
-  }
+  if (!unknown) return store_trouble(unknown.error());
   const auto& r = load_->record;
   const bool first = !cursor_.initialised;
-  const bool served_before = r.messages_stored > 0 || r.observed_generation > 0;
   if (first) {
     cursor_ = {};
     cursor_.initialised = true;
@@ -62,7 +53,7 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     if (r.spec.start.from == start_point::kind::at) cursor_.baseline = r.spec.start.at;
   }
   work_ = work::fetching;
-  if (first && !served_before && r.spec.start.from == start_point::kind::now) {
+  if (first && !served_before_ && r.spec.start.from == start_point::kind::now) {
     // All that is here now is old; it is remembered, and never fetched.
     skipped_ = std::move(*unknown);
     auto unit = new_unit();
@@ -75,7 +66,7 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     if (!wanted.contains(entry.uidl) || by_uidl_.contains(entry.uidl)) continue;
     window_item w;
     w.entry = entry;
-    if (first && (served_before || cursor_.baseline)) w.next = window_item::want::compare;
+    if (first && (served_before_ || cursor_.baseline)) w.next = window_item::want::compare;
     by_uidl_.emplace(entry.uidl, window_.size());
     window_.push_back(std::move(w));
   }
@@ -83,8 +74,6 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     backfill_total_ = static_cast<std::int64_t>(window_.size());
     store::mail_store::state_change c;
     c.state = channel_state::backfilling;
-    c.observed_generation = serving_->generation;
-    c.account = serving_->account;
     set_state(std::move(c));
   }
   reconcile_ = first && !window_.empty() && window_.front().next == window_item::want::compare;
@@ -116,7 +105,7 @@ void channel_fetcher::pop3_window_done() {
   backfill_done_ = 0;
   report_success();
   if (load_->record.spec.after == after_fetch::remove && !maildrop_.empty()) return delete_stored();
-  end_poll();
+  end_poll(ending::polled);
 }
 
 void channel_fetcher::delete_stored() {
@@ -127,20 +116,21 @@ void channel_fetcher::delete_stored() {
       this, *env_.store, deadline::after(now(), limits::command_deadline),
       [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.stored_uidls(guard, uidls); },
       [this, generation = work_generation_](result<std::vector<std::string>> stored) {
-        if (generation != work_generation_ || !serving_ || !serving_->opened) return;
+        if (generation != work_generation_) return;
         std::vector<listing_entry> entries;
         if (stored) {
           const std::unordered_set<std::string_view> names(stored->begin(), stored->end());
           for (const auto& entry : maildrop_)
             if (names.contains(entry.uidl)) entries.push_back(entry);
         }
-        if (entries.empty()) return end_poll();
+        if (entries.empty()) return end_poll(ending::polled);
         mark_request_ = ++last_request_;
         serving_->session->apply(mark_request_, std::move(entries), mark::remove);
       });
 }
 
-void channel_fetcher::end_poll() {
+void channel_fetcher::end_poll(ending how) {
+  poll_end_ = how;
   work_ = work::none;
   maildrop_.clear();
   clear_window();

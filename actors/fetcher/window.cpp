@@ -1,4 +1,4 @@
-// actors/fetcher/window: the messages in hand, from the listing to the commit.
+// actors/fetcher/window: the messages in hand, from the listing to the unit that takes them to the store.
 #include <caf/send.hpp>
 
 #include <fmt/format.h>
@@ -57,10 +57,13 @@ std::optional<std::size_t> channel_fetcher::item_of(const listing_entry& entry) 
 void channel_fetcher::clear_window() {
   std::vector<window_item>().swap(window_);
   std::unordered_map<std::string, std::size_t>().swap(by_uidl_);
+  decltype(candidates_)().swap(candidates_);
+  taken_.clear();
   requests_.clear();
-  asking_budget_ = 0;
-  noting_ = 0;
+  asking_budget_ = noting_ = checking_ = 0;
   prefix_ = next_item_ = 0;
+  doubtful_ = 0;
+  verifying_ = false;
   list_request_ = mark_request_ = 0;
 }
 
@@ -69,40 +72,42 @@ bool channel_fetcher::all_handed() {
   return prefix_ == window_.size();
 }
 
-store::commit_unit channel_fetcher::new_unit() {
-  store::commit_unit u;
-  u.guard = parts_.guard;
-  u.protocol = serving_->incoming.protocol;
-  if (u.protocol == protocol_kind::imap) u.folder = serving_->incoming.folder;
-  return u;
-}
-
 // ---- asking -------------------------------------------------------------------------------------------------------------------------------
 
 void channel_fetcher::fetch_more() {
   if (stopping_) return maybe_stopped();
-  // A successor that is ready takes over at the next commit boundary: nothing new is begun here.
+  // A successor that is ready takes over at the next commit boundary, a POP3 session makes room for its own: nothing new is begun here.
   if (successor_ && successor_->opened) {
     if (quiet()) cut_over();
     return;
   }
+  if (serving_->incoming.protocol == protocol_kind::pop3 && wants_successor()) {
+    if (quiet()) end_poll(ending::yielded);
+    return;
+  }
   while (requests_.size() + asking_budget_ < slices_in_flight && send_slice()) {
   }
+  if (verifying_ || !requests_.empty() || asking_budget_ > 0) return;
+  if (doubtful_ > 0) return verify_doubtful();
   if (all_handed() && quiet()) window_done();
 }
 
 bool channel_fetcher::send_slice() {
-  while (next_item_ < window_.size() && (window_[next_item_].handed || window_[next_item_].asked)) ++next_item_;
+  const auto dealt_with = [](const window_item& w) { return w.handed || w.asked || w.held || w.doubtful; };
+  while (next_item_ < window_.size() && dealt_with(window_[next_item_])) ++next_item_;
   std::vector<std::size_t> items;
   std::uint64_t bytes = 0;
   auto want = window_item::want::body;
   for (auto i = next_item_; i < window_.size(); ++i) {
     auto& w = window_[i];
-    if (w.handed || w.asked) continue;
-    if (const auto aside = aside_.find(w.entry.uidl.empty() ? fmt::format("{}/{}", cursor_.uid_validity.value, w.entry.uid.value) : w.entry.uidl);
-        aside != aside_.end()) {
-      set_aside(i, aside->second);
-      continue;
+    if (dealt_with(w)) continue;
+    if (!aside_.empty() || !suspects_.empty()) {
+      const auto key = key_of(source_of(w));
+      if (const auto aside = aside_.extract(key); !aside.empty()) {
+        set_aside(i, aside.mapped());
+        continue;
+      }
+      w.alone = w.alone || suspects_.contains(key);
     }
     if (w.next == window_item::want::body && w.entry.size > largest_allowed()) w.next = window_item::want::record;
     const auto size = w.next == window_item::want::body ? std::max<std::uint64_t>(w.entry.size, 1) : header_bytes;
@@ -151,29 +156,47 @@ void channel_fetcher::on_fetched(session_event::fetched& e) {
   const auto r = requests_.find(e.request);
   if (r == requests_.end()) return;
   parts_.vitals->progress(now());
-  auto unit = new_unit();
+  const auto want = r->second.want;
+  messages batch;
+  bool compare = false;
   for (auto& m : e.messages) {
     const auto i = item_of(m.source);
-    if (!i || window_[*i].handed) continue;
-    auto& w = window_[*i];
+    if (!i || window_[*i].handed || window_[*i].held) continue;
+    const auto& w = window_[*i];
     m.source = source_of(w);
     if (m.internal_date == wall_time{}) m.internal_date = w.entry.internal_date;
-    if (r->second.want == window_item::want::compare) {
-      if (compare(*i, m)) {
-        store::known_message k;
-        k.source = m.source;
-        k.ledger_id = w.candidates.front().ledger_id;
-        k.size = w.candidates.front().size;
-        unit.known.push_back(std::move(k));
-        hand(*i);
-      } else if (!w.handed) {
+    compare = compare || (want == window_item::want::body && reconciles(w));
+    batch.push_back(std::move(m));
+  }
+  if (compare) return check_bodies(std::move(batch), e.share);
+  take_messages(want, std::move(batch), e.share);
+}
+
+void channel_fetcher::take_messages(window_item::want want, messages batch, std::shared_ptr<fetch_budget::share> share) {
+  auto unit = new_unit();
+  for (auto& m : batch) {
+    const auto i = *item_of(m.source);
+    auto& w = window_[i];
+    w.held = false;
+    if (reconciles(w)) {
+      if (const auto known = known_as(w, m, want == window_item::want::body)) {
+        unit.known.push_back({m.source, known->ledger_id, known->size});
+        hand(i);
+        continue;
+      }
+    }
+    if (want == window_item::want::compare) {
+      if (too_old(w, m)) {
+        if (!w.entry.uidl.empty()) skipped_.push_back(w.entry.uidl);
+        hand(i);
+      } else {
         w.next = window_item::want::body;
         w.asked = false;
-        next_item_ = std::min(next_item_, *i);
+        next_item_ = std::min(next_item_, i);
       }
       continue;
     }
-    if (r->second.want == window_item::want::record) {
+    if (want == window_item::want::record) {
       m.size = w.entry.size;
       m.digest = {};
       m.body.reset();
@@ -182,32 +205,11 @@ void channel_fetcher::on_fetched(session_event::fetched& e) {
     // POP3 knows no internal date: the arrival here is what there is.
     if (m.internal_date == wall_time{}) m.internal_date = wall();
     unit.messages.push_back(std::move(m));
-    hand(*i);
+    hand(i);
+    if (want == window_item::want::body) sound_ = true, attempt_ = 0;
   }
   move_cursor(unit);
-  if (!unit.messages.empty() || !unit.known.empty()) flush(std::move(unit), e.share);
-}
-
-bool channel_fetcher::compare(std::size_t item, const store::incoming_message& headers) {
-  auto& w = window_[item];
-  const auto same = std::find_if(w.candidates.begin(), w.candidates.end(), [&](const store::candidate& c) {
-    const bool taken = std::any_of(window_.begin(), window_.end(), [&](const window_item& other) {
-      return &other != &w && other.handed && other.candidates.size() == 1 && other.candidates.front().ledger_id == c.ledger_id;
-    });
-    return !taken && c.header_digest == headers.header_digest;
-  });
-  if (same != w.candidates.end()) {
-    w.candidates = {*same};
-    return true;
-  }
-  w.candidates.clear();
-  // Not known: is it wanted? IMAP told its date in the listing; POP3 has only what the sender wrote.
-  const auto date = w.entry.internal_date != wall_time{} ? std::optional(w.entry.internal_date) : headers.envelope.date;
-  if (cursor_.baseline && date && *date < *cursor_.baseline) {
-    if (!w.entry.uidl.empty()) skipped_.push_back(w.entry.uidl);
-    hand(item);
-  }
-  return false;
+  if (!unit.messages.empty() || !unit.known.empty()) flush(std::move(unit), std::move(share));
 }
 
 void channel_fetcher::on_fetch_done(session_event::fetch_done& e) {
@@ -216,30 +218,34 @@ void channel_fetcher::on_fetch_done(session_event::fetch_done& e) {
   for (const auto i : r->second.items) window_[i].asked = false;
   for (const auto& entry : e.missing) {
     const auto i = item_of(entry);
-    if (!i || window_[*i].handed) continue;
-    // OK without it: expunged meanwhile, or withheld. Asked for once more, alone; then it is gone.
-    if (std::exchange(window_[*i].missed, true)) {
-      hand(*i);
-    } else {
-      window_[*i].alone = true;
+    if (!i || window_[*i].handed || window_[*i].held) continue;
+    // OK without it: expunged meanwhile, or withheld. Asked for once more, alone; then a listing tells which.
+    auto& w = window_[*i];
+    if (!std::exchange(w.missed, true)) {
+      w.alone = true;
       next_item_ = std::min(next_item_, *i);
+    } else if (!std::exchange(w.doubtful, true)) {
+      ++doubtful_;
     }
   }
   std::vector<std::size_t> refused;
   for (const auto& entry : e.refused)
-    if (const auto i = item_of(entry); i && !window_[*i].handed) refused.push_back(*i);
+    if (const auto i = item_of(entry); i && !window_[*i].handed && !window_[*i].held) refused.push_back(*i);
   requests_.erase(r);
   if (!refused.empty()) {
     refuse(std::move(refused), e.refusal.value_or(error{failure::command_refused, "refused without a reason", {}}));
     if (work_ == work::none) return;
   }
-  // Nothing new was stored since, but the cursor may pass over what is gone.
-  if (requests_.empty() && all_handed()) {
-    auto unit = new_unit();
-    move_cursor(unit);
-    if (unit.move_cursor || !skipped_.empty()) flush(std::move(unit), nullptr);
-  }
+  pass_over_handed();
   fetch_more();
+}
+
+/// Nothing new was stored since, but the cursor may pass over what is gone or unwanted.
+void channel_fetcher::pass_over_handed() {
+  if (!requests_.empty() || !all_handed()) return;
+  auto unit = new_unit();
+  move_cursor(unit);
+  if (unit.move_cursor || !skipped_.empty()) flush(std::move(unit), nullptr);
 }
 
 void channel_fetcher::refuse(std::vector<std::size_t> items, const error& reason) {
@@ -269,11 +275,16 @@ void channel_fetcher::note_try(std::size_t item, const error& reason) {
         if (generation != work_generation_) return;
         --noting_;
         window_[item].asked = false;
-        if (!tries) {
-          drop_serving();
-          return wait_and_reopen(tries.error());
+        next_item_ = std::min(next_item_, item);
+        if (!tries) return store_trouble(tries.error());
+        if (*tries >= limits::message_tries) {
+          // A server that delivers nothing at all is in trouble itself: its mail is not to be given up one by one.
+          if (!std::exchange(sound_, false)) {
+            drop_serving();
+            return wait_and_reopen(reason);
+          }
+          set_aside(item, describe(reason));
         }
-        if (*tries >= limits::message_tries) set_aside(item, describe(reason));
         fetch_more();
       });
 }
@@ -282,6 +293,7 @@ void channel_fetcher::set_aside(std::size_t item, const std::string& why) {
   auto& w = window_[item];
   store::incoming_message m;
   m.source = source_of(w);
+  m.header_digest = unread_digest(w.entry.internal_date);
   m.internal_date = w.entry.internal_date == wall_time{} ? wall() : w.entry.internal_date;
   m.size = w.entry.size;
   m.problem = fmt::format("The server does not deliver this message: {}. It stays on the server.", why);
@@ -293,49 +305,31 @@ void channel_fetcher::set_aside(std::size_t item, const std::string& why) {
   flush(std::move(unit), nullptr);
 }
 
-// ---- storing -------------------------------------------------------------------------------------------------------------------------------
-
-void channel_fetcher::flush(store::commit_unit unit, std::shared_ptr<fetch_budget::share> share) {
-  unit.skipped_uidls = std::exchange(skipped_, {});
-  if (backfill_total_) {
-    backfill_done_ += static_cast<std::int64_t>(unit.messages.size() + unit.known.size());
-    unit.backfill_done = backfill_done_;
-    unit.backfill_total = backfill_total_;
-  }
-  ++commits_;
-  const auto messages = unit.messages.size();
-  auto r = std::make_shared<commit_request>();
-  r->unit = std::move(unit);
-  r->until = deadline::after(now(), limits::commit_deadline);
-  r->share = std::move(share);
-  r->then = {me(), [this, messages](const store::commit_outcome& outcome) { on_committed(outcome, messages); }};
-  caf::anon_send(parts_.gate, commit_atom::value, std::move(r));
+/// Messages that were listed and are not delivered: are they still there?
+void channel_fetcher::verify_doubtful() {
+  const auto is_doubtful = [](const window_item& w) { return w.doubtful; };
+  const auto first = std::find_if(window_.begin(), window_.end(), is_doubtful);
+  const auto last = std::find_if(window_.rbegin(), window_.rend(), is_doubtful);
+  verifying_ = true;
+  list_request_ = ++last_request_;
+  serving_->session->list(list_request_, {first->entry.uid.value - 1}, last->entry.uid);
 }
 
-void channel_fetcher::on_committed(const store::commit_outcome& outcome, std::size_t) {
-  --commits_;
-  if (!outcome.status) {
-    if (outcome.status.error().code == failure::fenced) return lose();
-    log(log_level::warning, "commit failed; the work begins again at the durable cursor", {{"error", describe(outcome.status.error())}});
-    if (serving_) {
-      const bool open = serving_->opened.has_value();
-      drop_serving();
-      if (open) return wait_and_reopen(outcome.status.error());
-      return open_serving();
+void channel_fetcher::on_verified(const session_event::listed& e) {
+  verifying_ = false;
+  doubtful_ = 0;
+  for (std::size_t i = 0; i < window_.size(); ++i) {
+    if (!std::exchange(window_[i].doubtful, false)) continue;
+    const auto uid = window_[i].entry.uid;
+    const bool there = std::any_of(e.entries.begin(), e.entries.end(), [&](const listing_entry& x) { return x.uid == uid; });
+    if (there) {
+      note_try(i, {failure::command_refused, "it is listed and answered with nothing", {}});
+    } else {
+      hand(i);
     }
-    return maybe_stopped();
   }
-  parts_.vitals->progress(now());
-  if (stopping_) return maybe_stopped();
-  proceed();
-}
-
-/// A commit boundary may have been reached.
-void channel_fetcher::proceed() {
-  if (!serving_ || !serving_->opened) return;
-  if (work_ == work::loading && quiet()) return serving_->incoming.protocol == protocol_kind::imap ? begin_imap() : begin_pop3();
-  if (work_ == work::fetching) return fetch_more();
-  if (successor_ && successor_->opened && quiet()) cut_over();
+  pass_over_handed();
+  fetch_more();
 }
 
 void channel_fetcher::window_done() {
