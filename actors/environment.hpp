@@ -19,11 +19,20 @@
 
 namespace mailherd::actors {
 
+/// How long sessions wait. The defaults are the limits; tests against real sockets shorten them.
+struct session_times {
+  seconds attempt = limits::attempt_deadline;
+  seconds command = limits::command_deadline;
+  seconds stall = limits::stall_deadline;
+  seconds idle_restart = limits::idle_restart;
+};
+
 struct herd_options {
   std::string node_name;
   std::string version;
   seconds lease_ttl = limits::lease_ttl;
   seconds poll_interval = limits::poll_interval;   ///< POP3, and IMAP without IDLE
+  session_times times;
   bool allow_plaintext = false;                    ///< the operator allows tls "none"
   std::size_t max_channels = 100'000;              ///< this node claims no more
   unsigned logins_per_host = 32;                   ///< attempts to one mail host at once

@@ -32,12 +32,12 @@ imap_session::imap_session(const environment& env, net::reactor& where, session_
 
 // ---- the opening ------------------------------------------------------------------------------------------------------------------------
 
-void imap_session::on_connected() { enter("greeting", limits::attempt_deadline); }
+void imap_session::on_connected() { enter("greeting", times().attempt); }
 
 void imap_session::on_tls() {
   if (auto ok = engine_.tls_started(); !ok) return finish(ok.error());
   step_ = step::capa;
-  enter("greeting", limits::attempt_deadline);
+  enter("greeting", times().attempt);
   expect(engine_.capability());
   pump();
 }
@@ -90,12 +90,12 @@ void imap_session::next_step() {
 
 void imap_session::log_in() {
   step_ = step::login;
-  enter("authentication", limits::attempt_deadline);
+  enter("authentication", times().attempt);
   expect(engine_.login({plan_.auth, plan_.username, plan_.password, plan_.access_token, plan_.incoming.host, plan_.incoming.port}));
 }
 
 void imap_session::after_login() {
-  enter("mailbox", limits::attempt_deadline);
+  enter("mailbox", times().attempt);
   step_ = step::capa_in;
   if (engine_.capabilities().known()) return next_step();
   expect(engine_.capability());
@@ -118,7 +118,7 @@ void imap_session::on_opened(const imap::event::selected& e) {
   o.can_watch = true;
   o.mechanism = mechanism_;
   report(std::move(o));
-  enter("waiting", limits::command_deadline);
+  enter("waiting", times().command);
 }
 
 // ---- the pump -----------------------------------------------------------------------------------------------------------------------------
@@ -177,13 +177,13 @@ void imap_session::handle(imap::any_event& any) {
                    changed_ = true;
                    if (watching_ == watching::idle) {
                      watching_ = watching::no;   // the actor asks what is new, and that ends the IDLE
-                     enter("waiting", limits::command_deadline);
+                     enter("waiting", times().command);
                      report(session_event::woken{true});
                    }
                  },
                  [&](imap::event::expunged&) {},
                  [&](imap::event::idling&) {
-                   if (watching_ == watching::idle) enter("watch", limits::idle_restart);
+                   if (watching_ == watching::idle) enter("watch", times().idle_restart);
                  },
                  [&](imap::event::done& e) { on_done(e.command, e.kind, std::nullopt); },
                  [&](imap::event::refused& e) { on_done(e.command, e.kind, std::move(e.reason)); },
@@ -259,7 +259,7 @@ void imap_session::on_done(imap::command_id id, imap::command_kind kind, std::op
       watching_ = watching::no;
       report(session_event::woken{changed_});
       // The actor answers with a listing or with watch(); until then silence means nothing.
-      enter("waiting", limits::command_deadline);
+      enter("waiting", times().command);
       return;
     case command_kind::status:
       if (refusal) return finish(std::move(*refusal));
@@ -282,13 +282,13 @@ bool imap_session::on_deadline() {
   if (watching_ == watching::idle && phase() == "watch") {
     // Time to show NAT boxes and the server that we live, and to look even if it never speaks.
     watching_ = watching::look;
-    enter("look", limits::command_deadline);
+    enter("look", times().command);
     if (expect(engine_.noop())) pump();   // ends the IDLE by itself
     return true;
   }
   if (watching_ == watching::poll) {
     watching_ = watching::look;
-    enter("look", limits::command_deadline);
+    enter("look", times().command);
     if (expect(engine_.noop())) pump();
     return true;
   }
@@ -328,7 +328,7 @@ void imap_session::on_finished() {
 void imap_session::list(std::uint64_t request, mailherd::uid after, mailherd::uid upto) {
   stop_watching();
   if (upto.value == 0) changed_ = false;
-  enter("list", limits::stall_deadline);
+  enter("list", times().stall);
   listing_ = std::make_unique<listing>();
   listing_->request = request;
   listing_->after = after;
@@ -341,7 +341,7 @@ void imap_session::list(std::uint64_t request, mailherd::uid after, mailherd::ui
 
 void imap_session::list_since(std::uint64_t request, wall_time since) {
   stop_watching();
-  enter("list", limits::stall_deadline);
+  enter("list", times().stall);
   listing_ = std::make_unique<listing>();
   listing_->request = request;
   listing_->by_search = true;
@@ -357,13 +357,13 @@ void imap_session::finish_listing() {
   // A message whose flags change meanwhile is told twice.
   l->entries.erase(std::unique(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid == b.uid; }), l->entries.end());
   report(session_event::listed{l->request, std::move(l->entries)});
-  if (fetches_.empty()) enter("waiting", limits::command_deadline);
+  if (fetches_.empty()) enter("waiting", times().command);
 }
 
 void imap_session::fetch(std::uint64_t request, std::vector<listing_entry> entries, fetch_mode mode, std::uint64_t max_bytes,
                          std::shared_ptr<fetch_budget::share> share) {
   stop_watching();
-  enter("fetch", limits::stall_deadline);
+  enter("fetch", times().stall);
   auto f = std::make_unique<fetch_request>();
   f->id = request;
   f->max_bytes = max_bytes;
@@ -476,7 +476,7 @@ void imap_session::settle() {
   }
   if (fetches_.empty() && awaited_) {
     awaited_.reset();
-    if (phase() == "fetch") enter("waiting", limits::command_deadline);
+    if (phase() == "fetch") enter("waiting", times().command);
   }
   if (wait) {
     pause();
@@ -487,7 +487,7 @@ void imap_session::settle() {
 
 void imap_session::apply(std::uint64_t request, std::vector<listing_entry> entries, mark what) {
   stop_watching();
-  enter("mark", limits::command_deadline);
+  enter("mark", times().command);
   auto& m = marks_.emplace_back();
   m.request = request;
   const bool expunge = what == mark::remove && engine_.capabilities().has(imap::capability::uidplus);
@@ -522,7 +522,7 @@ void imap_session::watch() {
 void imap_session::begin_watching() {
   if (idle_works_ && engine_.capabilities().has(imap::capability::idle)) {
     watching_ = watching::idle;
-    enter("idle", limits::command_deadline);   // until the "+"
+    enter("idle", times().command);   // until the "+"
     expect(engine_.idle());
     return;
   }
@@ -534,7 +534,7 @@ void imap_session::stop_watching() { watching_ = watching::no; }
 
 void imap_session::count() {
   stop_watching();
-  enter("count", limits::command_deadline);
+  enter("count", times().command);
   auto id = engine_.status(plan_.incoming.folder);
   if (!expect(id)) return;
   count_ = *id;

@@ -29,12 +29,12 @@ pop3_session::pop3_session(const environment& env, net::reactor& where, session_
 
 // ---- the opening ------------------------------------------------------------------------------------------------------------------------
 
-void pop3_session::on_connected() { enter("greeting", limits::attempt_deadline); }
+void pop3_session::on_connected() { enter("greeting", times().attempt); }
 
 void pop3_session::on_tls() {
   if (auto ok = engine_.tls_started(); !ok) return finish(ok.error());
   step_ = step::capa;
-  enter("greeting", limits::attempt_deadline);
+  enter("greeting", times().attempt);
   expect(engine_.capa(), purpose::opening);
   pump();
 }
@@ -58,7 +58,7 @@ void pop3_session::next_step(bool) {
       plan_.password = {};
       plan_.access_token = {};
       step_ = step::capa_in;
-      enter("mailbox", limits::attempt_deadline);
+      enter("mailbox", times().attempt);
       expect(engine_.capa(), purpose::opening);
       return;
     case step::capa_in:
@@ -80,7 +80,7 @@ sasl::credentials pop3_session::who() const {
 
 void pop3_session::log_in() {
   step_ = step::login;
-  enter("authentication", limits::attempt_deadline);
+  enter("authentication", times().attempt);
   expect(engine_.login(who()), purpose::opening);
 }
 
@@ -92,7 +92,7 @@ void pop3_session::opened(std::uint32_t messages) {
   o.mechanism = mechanism_;
   o.login_delay = login_delay_;
   report(std::move(o));
-  enter("waiting", limits::command_deadline);
+  enter("waiting", times().command);
 }
 
 bool pop3_session::expect(result<pop3::command_id> id, purpose what, listing_entry entry) {
@@ -293,7 +293,7 @@ void pop3_session::on_finished() {
 // ---- requests ------------------------------------------------------------------------------------------------------------------------------
 
 void pop3_session::list(std::uint64_t request, mailherd::uid, mailherd::uid) {
-  enter("list", limits::stall_deadline);
+  enter("list", times().stall);
   listing_ = std::make_unique<listing>();
   listing_->request = request;
   if (expect(engine_.uidl(), purpose::uidl) && expect(engine_.list(), purpose::sizes)) pump();
@@ -319,12 +319,12 @@ void pop3_session::finish_listing() {
   auto l = std::move(listing_);
   std::erase_if(l->entries, [](const auto& entry) { return entry.uidl.empty(); });
   report(session_event::listed{l->request, std::move(l->entries)});
-  enter("waiting", limits::command_deadline);
+  enter("waiting", times().command);
 }
 
 void pop3_session::fetch(std::uint64_t request, std::vector<listing_entry> entries, fetch_mode mode, std::uint64_t max_bytes,
                          std::shared_ptr<fetch_budget::share> share) {
-  enter("fetch", limits::stall_deadline);
+  enter("fetch", times().stall);
   auto& f = fetches_.emplace_back();
   f.id = request;
   f.max_bytes = max_bytes;
@@ -367,7 +367,7 @@ void pop3_session::settle() {
   while (!fetches_.empty() && fetches_.front().done()) {
     report(std::move(fetches_.front().outcome));
     fetches_.pop_front();
-    if (fetches_.empty()) enter("waiting", limits::command_deadline);
+    if (fetches_.empty()) enter("waiting", times().command);
   }
   if (wait) {
     pause();
@@ -379,7 +379,7 @@ void pop3_session::settle() {
 void pop3_session::apply(std::uint64_t request, std::vector<listing_entry> entries, mark what) {
   // POP3 has no flags: "seen" has nothing to do here, and asking for it is no error.
   if (what != mark::remove) entries.clear();
-  enter("mark", limits::command_deadline);
+  enter("mark", times().command);
   marks_.push_back({request, entries.size(), std::nullopt});
   for (auto& entry : entries)
     if (!expect(engine_.dele(entry.number), purpose::dele, entry)) return;
@@ -388,7 +388,7 @@ void pop3_session::apply(std::uint64_t request, std::vector<listing_entry> entri
 }
 
 void pop3_session::count() {
-  enter("mailbox", limits::command_deadline);
+  enter("mailbox", times().command);
   if (expect(engine_.stat(), purpose::stat)) pump();
 }
 

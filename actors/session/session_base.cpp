@@ -19,8 +19,8 @@ std::string session_key(const session_plan& plan) {
 
 void session_base::start() {
   // The attempt's one deadline runs from here to the selected mailbox.
-  opening_until_ = reactor_.now() + limits::attempt_deadline;
-  enter("dns", limits::attempt_deadline);
+  opening_until_ = reactor_.now() + times().attempt;
+  enter("dns", times().attempt);
   net::target to;
   to.host = plan_.incoming.host;
   to.port = plan_.incoming.port;

@@ -57,6 +57,8 @@ class session_base : public std::enable_shared_from_this<session_base> {
   void pause() { paused_ = true; }
   void unpause();
 
+  [[nodiscard]] const session_times& times() const { return env_.options.times; }
+
   const environment& env_;
   net::reactor& reactor_;
   session_plan plan_;
