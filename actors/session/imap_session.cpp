@@ -18,6 +18,8 @@ struct overloaded : Fs... {
 
 // UIDs named in one STORE: keeps the command line well under 8 KB.
 constexpr std::size_t mark_batch = 500;
+/// A server that ends an IDLE by itself sooner than this would have us begin it again and again.
+constexpr seconds shortest_idle{10};
 
 imap::engine_options engine_options_for(const session_plan& plan) {
   imap::engine_options o;
@@ -167,7 +169,10 @@ void imap_session::handle(imap::any_event& any) {
                  },
                  [&](imap::event::body_begin& e) { on_body_begin(e); },
                  [&](imap::event::body_chunk& e) {
-                   if (auto* f = request_of(arriving_)) f->in->append(e.bytes);
+                   auto* f = request_of(arriving_);
+                   if (!f) return;
+                   f->in->append(e.bytes);
+                   report_bytes(e.bytes.size());
                  },
                  [&](imap::event::body_end&) {
                    if (auto* f = request_of(arriving_)) f->in->end();
@@ -251,7 +256,8 @@ void imap_session::on_done(imap::command_id id, imap::command_kind kind, std::op
       return;
     }
     case command_kind::idle:
-      if (refusal) idle_works_ = false;   // offered and refused: looks by NOOP serve as well
+      // Offered and refused, or ended again by the server at once: looks by NOOP serve as well.
+      if (refusal || (watching_ == watching::idle && reactor_.now() - idle_since_ < shortest_idle)) idle_works_ = false;
       if (watching_ == watching::idle) begin_watching();
       return;
     case command_kind::noop:
@@ -300,11 +306,17 @@ bool imap_session::on_deadline() {
 
 void imap_session::describe_loss(session_event::ended& e) {
   const auto* f = request_of(arriving_);
-  if (f && f->in->in_message() && awaited_) {
-    auto it = awaited_->find(arriving_uid_.value);
+  const bool arriving = f && f->in->in_message();
+  // A response that cannot be read, or is too large, names no message either.
+  const bool unreadable = e.reason.code == failure::protocol_violation || e.reason.code == failure::limit_exceeded;
+  if (awaited_ && !fetch_commands_.empty() && (arriving || unreadable)) {
+    auto it = arriving ? awaited_->find(arriving_uid_.value) : awaited_->end();
     if (it == awaited_->end()) {
-      // The UID had not come yet: servers answer in ascending order.
-      it = std::min_element(awaited_->begin(), awaited_->end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+      // The UID had not come yet: servers answer commands in order, and messages in ascending order.
+      for (auto at = awaited_->begin(); at != awaited_->end(); ++at) {
+        if (at->second.command != fetch_commands_.front().first) continue;
+        if (it == awaited_->end() || at->first < it->first) it = at;
+      }
     }
     if (it != awaited_->end()) {
       message_source source;
@@ -333,6 +345,7 @@ void imap_session::list(std::uint64_t request, mailherd::uid after, mailherd::ui
   listing_->request = request;
   listing_->after = after;
   listing_->upto = upto;
+  if (after.value == 0xFFFFFFFFu) return finish_listing();   // there is no UID behind it
   auto id = engine_.fetch(imap::uid_set::span({after.value + 1}, upto), imap::fetch_what::sizes);
   if (!expect(id)) return;
   listing_->command = *id;
@@ -522,6 +535,7 @@ void imap_session::watch() {
 void imap_session::begin_watching() {
   if (idle_works_ && engine_.capabilities().has(imap::capability::idle)) {
     watching_ = watching::idle;
+    idle_since_ = reactor_.now();
     enter("idle", times().command);   // until the "+"
     expect(engine_.idle());
     return;

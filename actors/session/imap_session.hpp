@@ -88,6 +88,7 @@ class imap_session final : public session_base {
   watching watching_ = watching::no;
   bool changed_ = false;            ///< EXISTS or EXPUNGE since the last complete listing
   bool idle_works_ = true;
+  mono_time idle_since_{};
   std::string mechanism_;
   std::unique_ptr<listing> listing_;
   imap::command_id count_ = 0;

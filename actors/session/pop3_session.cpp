@@ -184,6 +184,7 @@ void pop3_session::handle(pop3::any_event& any) {
             }
             auto& f = fetches_.front();
             f.in->append(e.bytes);
+            report_bytes(e.bytes.size());
             if (f.in->current_size() > f.max_bytes) {
               finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f.max_bytes), {}});
             }

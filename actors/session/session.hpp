@@ -61,7 +61,8 @@ enum class mark : std::uint8_t { seen, remove };
 
 namespace session_event {
 
-/// A step of the opening is done: "dns", "tcp", "proxy", "tls", "greeting", "authentication", "mailbox".
+/// A step of the opening is done: "dns", "tcp", "proxy", "tls", "greeting", "authentication", "mailbox". Later "fetch": a good part of a
+/// message has come.
 struct progressed {
   std::string step;
   std::string detail;

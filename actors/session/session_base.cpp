@@ -10,6 +10,7 @@ namespace mailherd::actors {
 namespace {
 // One grant: large enough that a drain is not bound by wake-ups; the bytes live in the reactor's buffer, not in the session.
 constexpr std::size_t read_bytes = 256 * limits::kib;
+constexpr std::uint64_t progress_bytes = 4 * limits::mib;
 
 std::string session_key(const session_plan& plan) {
   // Tickets are kept per mailbox: a provider may bind a ticket to a back-end that serves this mailbox.
@@ -40,7 +41,8 @@ void session_base::start() {
       },
       [self](std::string_view step, const net::connection_info& info) {
         if (self->over_) return;
-        self->phase_ = step == "dns" ? "tcp" : step == "tcp" ? "tls" : "greeting";
+        const bool proxied = self->plan_.incoming.proxy.has_value();
+        self->phase_ = step == "dns" ? "tcp" : step == "tcp" && proxied ? "proxy" : step == "tcp" || step == "proxy" ? "tls" : "greeting";
         std::string detail;
         if (step == "tls") {
           detail = info.tls_version;
@@ -68,6 +70,13 @@ void session_base::abort() {
 void session_base::report(any_session_event event) {
   if (over_) return;
   listener_(std::make_shared<session_report>(session_report{plan_.epoch, std::move(event)}));
+}
+
+void session_base::report_bytes(std::size_t bytes) {
+  bytes_untold_ += bytes;
+  if (bytes_untold_ < progress_bytes) return;
+  bytes_untold_ = 0;
+  report(session_event::progressed{"fetch", {}});
 }
 
 void session_base::finish(error reason, bool orderly) {

@@ -39,6 +39,8 @@ class session_base : public std::enable_shared_from_this<session_base> {
   virtual void on_finished() {}
 
   void report(any_session_event event);
+  /// Part of a message has come: told now and then, or a large one on a slow line would look like no progress.
+  void report_bytes(std::size_t bytes);
   /// Reports `ended` once and lets go of the connection.
   void finish(error reason, bool orderly = false);
   [[nodiscard]] bool over() const { return over_; }
@@ -75,6 +77,7 @@ class session_base : public std::enable_shared_from_this<session_base> {
   mono_time opening_until_{};
   duration limit_{};
   std::string_view phase_ = "dns";
+  std::uint64_t bytes_untold_ = 0;
   bool reading_ = false, paused_ = false, over_ = false;
 };
 
