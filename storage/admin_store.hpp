@@ -1,8 +1,10 @@
 // storage/admin_store: what the API reads and writes, over one connection.
 //
-//   admin_tenants.cpp    tenants, API keys, OAuth apps, idempotency
-//   admin_channels.cpp   channels, credentials, events, gauges
+//   admin_tenants.cpp    tenants, API keys, idempotency
+//   admin_apps.cpp       OAuth apps
+//   admin_channels.cpp   channels, credentials, events
 //   admin_messages.cpp   the feed, messages, bodies
+//   admin_cluster.cpp    nodes, gauges
 //
 // Owns:   nothing but references. Never:  answers a tenant's key with anything of another tenant (`caller` is checked, and is the scope of
 //         row-level security in the transaction).

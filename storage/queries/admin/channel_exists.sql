@@ -1,0 +1,1 @@
+SELECT 1 FROM channels WHERE tenant_id = $1 AND channel_id = $2

@@ -1,0 +1,1 @@
+SELECT count(*) FROM channels WHERE tenant_id = $1

@@ -1,0 +1,1 @@
+DELETE FROM tenants WHERE tenant_id = $1 RETURNING 1

@@ -1,0 +1,1 @@
+INSERT INTO feed_heads (tenant_id) VALUES ($1)

@@ -1,0 +1,1 @@
+SELECT nextval('oauth_app_ids')

@@ -1,0 +1,1 @@
+SELECT nextval('channel_ids')
