@@ -134,9 +134,11 @@ class server final : public embedded_server {
     ::eventfd_write(wake_.get(), 1);  // never read again: every wait from now on ends at once
     if (watcher_.joinable()) watcher_.join();
     running_ = false;
+    if (process_.id() < 0) return;  // never came so far, or is left alone
+    const bool lived = !process_.ended();
     if (!shut_down()) return;
     files_.forget_socket_directory();
-    say("PostgreSQL stopped");
+    if (lived) say("PostgreSQL stopped");
   }
 
  private:

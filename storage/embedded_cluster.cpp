@@ -99,9 +99,11 @@ bool fits_a_socket(const fs::path& directory) {
   return directory.string().size() + fmt::format("/.s.PGSQL.{}", port).size() <= socket_path_bytes;
 }
 
-void sync_folder(const fs::path& path) {
+/// Everything of the file system that `path` is on: a thousand files with one call.
+result<void> sync_all(const fs::path& path) {
   const descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.valid()) ::fsync(folder.get());
+  if (folder.valid() && ::syncfs(folder.get()) == 0) return {};
+  return fail(failure::store_unavailable, fmt::format("{} cannot be written to its disk: {}", path.string(), system_text(errno)));
 }
 
 }  // namespace
@@ -168,13 +170,14 @@ result<void> cluster::make_files() {
   if (::mkdtemp(aside.data()) == nullptr || (who_.uid != ::geteuid() && ::lchown(aside.c_str(), who_.uid, who_.gid) != 0))
     return fail(failure::store_unavailable, fmt::format("{} cannot be made: {}", aside, system_text(errno)));
   const command initdb{{(programs_ / "initdb").string(), "--pgdata=" + aside, fmt::format("--username={}", superuser), "--locale=C.UTF-8",
-                        "--encoding=UTF8", "--auth-local=peer", "--auth-host=reject", "--data-checksums", "--no-instructions"},
+                        "--encoding=UTF8", "--auth-local=peer", "--auth-host=reject", "--data-checksums", "--no-instructions",
+                        "--no-sync"},
                        clean_environment()};
   if (const auto made = run(who_, initdb, make_timeout); !made) return fail(made.error());
+  if (auto written = sync_all(where_.root); !written) return written;  // before they get their name
   fs::rename(aside, where_.data, code);
   if (code) return fail(failure::store_unavailable, fmt::format("{}: {}", where_.data.string(), code.message()));
-  sync_folder(where_.root);
-  return {};
+  return sync_all(where_.root);
 }
 
 result<void> cluster::write_settings(unsigned max_connections) const {
@@ -229,10 +232,13 @@ std::optional<running_server> cluster::find_running() const {
 result<process_handle> cluster::launch() {
   // Somebody may have cleaned up /tmp.
   if (auto there = make_private(socket_directory_, who_); !there) return fail(there.error());
+  // A dead server's, if there are any: their lock, too, may name a process that now is another program. The files' own lock stays.
+  std::error_code code;
+  fs::remove(socket(), code);
+  fs::remove(socket().string() + ".lock", code);
   trim_log();
   const descriptor log(::open(where_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!log.valid()) return fail(failure::store_unavailable, fmt::format("cannot write {}: {}", where_.log.string(), system_text(errno)));
-  std::error_code code;
   log_start_ = fs::file_size(where_.log, code);
   command server = server_command(where_, programs_, socket_directory_, pid_in_file());
   server.output = log.get();

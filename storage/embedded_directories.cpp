@@ -84,7 +84,8 @@ result<fs::path> resolved(const fs::path& data_dir) {
 }
 
 result<account> choose_account(const layout& where, const std::string& run_as) {
-  const auto owner = looked_at(where.data);
+  struct stat files {};  // not of the link that an operator may have put there
+  const auto owner = ::stat(where.data.c_str(), &files) == 0 ? std::optional(files) : std::nullopt;
   if (::geteuid() != 0) {
     if (owner && owner->st_uid != ::geteuid())
       return unusable(where.data, fmt::format("belongs to user {}: start the node as that user or as root", owner->st_uid));

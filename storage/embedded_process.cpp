@@ -167,8 +167,8 @@ std::optional<fs::path> first_not_entered(const account& who, const std::vector<
     pid = ::fork();
     if (pid == 0) {
       std::size_t at = 0;
-      if (become_user(who))
-        while (list[at] != nullptr && ::access(list[at], X_OK) == 0) ++at;
+      if (!become_user(who)) ::_exit(1);  // starting the program will fail with the reason
+      while (list[at] != nullptr && ::access(list[at], X_OK) == 0) ++at;
       [[maybe_unused]] const ssize_t told = ::write(writing.get(), &at, sizeof at);
       ::_exit(0);
     }

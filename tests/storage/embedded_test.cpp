@@ -212,11 +212,14 @@ TEST_F(Embedded, LetsNoOtherUserIn) {
   const auto [status, said] = peers::run({.argv = {"psql", url, "-c", "SELECT 1"}, .user = "nobody"});
   EXPECT_NE(status, 0);
   EXPECT_THAT(said, HasSubstr("Permission denied"));
-  // With the directory opened by mistake, the server itself still asks the kernel who it is.
-  ASSERT_EQ(::chmod(sockets.c_str(), 0755), 0);
+  // With the directories opened by mistake, the server itself still asks the kernel who it is.
+  const std::pair<fs::path, mode_t> ways[] = {{data_dir(), 0710}, {data_dir() / "postgres", 0710}, {sockets, 0700}};
+  for (const auto& way : ways) ASSERT_EQ(::chmod(way.first.c_str(), 0755), 0);
   for (const auto& entry : fs::directory_iterator(sockets)) ASSERT_EQ(::chmod(entry.path().c_str(), 0777), 0);
-  EXPECT_NE(peers::run({.argv = {"psql", url, "-c", "SELECT 1"}, .user = "nobody"}).first, 0);
-  ASSERT_EQ(::chmod(sockets.c_str(), 0700), 0);
+  const auto stranger = peers::run({.argv = {"psql", url, "-c", "SELECT 1"}, .user = "nobody"});
+  for (const auto& [way, mode] : ways) ASSERT_EQ(::chmod(way.c_str(), mode), 0);
+  EXPECT_NE(stranger.first, 0);
+  EXPECT_THAT(stranger.second, HasSubstr("Peer authentication failed"));
 }
 
 TEST_F(Embedded, RunsApartFromUs) {
@@ -385,6 +388,19 @@ TEST_F(Embedded, RefusesFilesOfAnotherVersion) {
   EXPECT_EQ(garbage.code, failure::invalid_input);
   EXPECT_THAT(garbage.detail, HasSubstr("PG_VERSION"));
   EXPECT_EQ(ask(*start(data_dir()), "SELECT word FROM kept"), "kept");
+}
+
+TEST_F(Embedded, RunsAsTheOwnerOfItsFilesAndNeverAsRoot) {
+  if (::geteuid() != 0) return;  // only root can choose
+  const auto as = [](const char* user) {
+    auto out = embedded_server::start({.data_dir = data_dir(), .binaries = {}, .run_as = user, .on_event = {}});
+    return out ? error{failure::internal, "it started"} : out.error();
+  };
+  for (const char* user : {"root", "nobody", "no-such-user"}) {
+    EXPECT_EQ(as(user).code, failure::invalid_input) << user;
+    EXPECT_THAT(as(user).detail, HasSubstr(user));
+  }
+  EXPECT_EQ(as("postgres").detail, "it started");
 }
 
 TEST_F(Embedded, SaysWhatTheLogSaysWhenItDoesNotStart) {
