@@ -122,7 +122,7 @@ void engine::send(command& c) {
   c.sent = true;
   if (c.kind == command_kind::select) select_.emplace();
   if (c.kind == command_kind::logout) state_ = state::logout;
-  if (c.kind == command_kind::search) found_ranges_ = 0;
+  if (c.kind == command_kind::search) found_told_ = 0;
   if (c.kind == command_kind::login) told_capabilities_ = false;
   if (c.kind == command_kind::idle) {
     idle_active_ = false;

@@ -289,6 +289,8 @@ class engine {
   void on_list(std::string_view rest);
   void on_mailbox_status(std::string_view rest);
   void on_enabled(std::string_view rest);
+  void on_vanished(std::string_view rest);
+  bool is_early();
   void on_tagged_ok(const command& c);
   void begin_compression(const command& c);
   void on_alert(std::string_view code, std::string_view text);
@@ -303,7 +305,7 @@ class engine {
   void on_search(std::string_view numbers);
   void on_esearch(std::string_view rest);
   void on_esearch_set(std::string_view text, bool by_uid);
-  void on_found(uid_set found);
+  void on_found(uid_set found, std::size_t told);
 
   // fetch_reply.cpp: FETCH responses, taken apart from literal to literal
   bool begin_fetch();
@@ -344,7 +346,7 @@ class engine {
   unsigned literals_ = 0;                 ///< in the present response
   std::size_t text_bytes_ = 0;            ///< of the present response without its literals
   std::size_t small_literal_bytes_ = 0;   ///< of the present response
-  std::size_t found_ranges_ = 0;          ///< of the SEARCH under way
+  std::size_t found_told_ = 0;            ///< numbers and ranges in the answer to the SEARCH under way
   uid_validity uid_validity_;             ///< of the selected mailbox
   quirk_set quirks_;
   bool line_done_ = false;                ///< line_ was handled: the next byte begins a new response

@@ -108,11 +108,7 @@ void engine::finish_fetch() {
   const auto end = read_fetch_items(std::string_view(line_).substr(fetch_read_), item, read);
   if (failure_) return;
   if (end != items::closed) return malformed_fetch();
-  if (!authenticated()) {
-    quirks_.meet(quirk::early_data);
-    return;
-  }
-  push(*fetch_);
+  if (!is_early()) push(*fetch_);
 }
 
 /// Reads items with their values into fetch_. `read`: so much of `text` is done with; `item`: the one that was begun last.

@@ -52,7 +52,6 @@ result<command_id> engine::login(const sasl::credentials& who) {
         return fail(failure::login_disabled, "the server does not accept passwords here (LOGINDISABLED)");
       return fail(std::move(mechanism.error()));
     }
-    if (who.password.reveal().find('\0') != std::string::npos) return fail(failure::invalid_input, "no password holds a NUL");
     parts.emplace_back("LOGIN ");
     append_string(parts, who.username);
     parts.back() += ' ';

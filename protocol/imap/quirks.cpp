@@ -8,11 +8,12 @@ namespace mailherd::imap {
 
 namespace {
 
-constexpr std::array<quirk_rule, 12> rules{{
+constexpr std::array<quirk_rule, 13> rules{{
     {quirk::bare_newline, "bare_newline", policy::accept, "between whole responses nothing can be smuggled by it"},
     {quirk::blank_line, "blank_line", policy::ignore, "some servers send one behind a literal that ends in a line end"},
     {quirk::no_final_newline, "no_final_newline", policy::accept, "a server that ends in a hurry still says why"},
     {quirk::idle_chatter, "idle_chatter", policy::ignore, "\"+ still here\" keeps a NAT box awake and says nothing"},
+    {quirk::crossed_done, "crossed_done", policy::ignore, "the server read it as a command of the tag DONE; nothing is lost"},
     {quirk::unasked_item, "unasked_item", policy::ignore, "RFC 3501, 7: a client must be ready for any data at any time"},
     {quirk::unasked_body, "unasked_body", policy::ignore, "its bytes are counted and dropped: a part must never pass for the message"},
     {quirk::uid_after_body, "uid_after_body", policy::accept, "RFC 3501 orders no items; the session pairs it afterwards"},

@@ -18,6 +18,7 @@ enum class quirk : std::uint8_t {
   blank_line,            ///< empty lines between responses
   no_final_newline,      ///< the connection ends behind "* BYE ..." without CRLF
   idle_chatter,          ///< further "+" lines while IDLE runs
+  crossed_done,          ///< "DONE BAD ...": our DONE came when the server had ended IDLE by itself
   unasked_item,          ///< FETCH items nobody asked for
   unasked_body,          ///< a message body, or a part of one, nobody asked for
   uid_after_body,        ///< the UID of a message comes behind its bytes

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "core/limits.hpp"
@@ -75,11 +76,27 @@ void engine::on_continuation(std::string_view text) {
   fail_session(failure::protocol_violation, "a continuation that nothing asked for");
 }
 
+/// Mailbox data before the login may come from anybody.
+bool engine::is_early() {
+  if (authenticated() || state_ == state::logout) return false;
+  quirks_.meet(quirk::early_data);
+  return true;
+}
+
 void engine::on_untagged(std::string_view rest) {
+  static constexpr std::array<std::pair<std::string_view, void (engine::*)(std::string_view)>, 6> data_responses{{
+      {"ENABLED", &engine::on_enabled},
+      {"LIST", &engine::on_list},
+      {"STATUS", &engine::on_mailbox_status},
+      {"SEARCH", &engine::on_search},
+      {"ESEARCH", &engine::on_esearch},
+      {"VANISHED", &engine::on_vanished},
+  }};
   if (!rest.empty() && rest.front() >= '0' && rest.front() <= '9') {
     const auto number = whole_number<std::uint32_t>(take_word(rest));
     if (!number) return fail_session(failure::protocol_violation, "a response with a number beyond 32 bits");
     if (state_ == state::greeting) return fail_session(failure::protocol_violation, "the server's first line is no IMAP greeting");
+    if (is_early()) return;
     return on_numbered(*number, rest);
   }
   const auto word = take_word(rest);
@@ -90,16 +107,11 @@ void engine::on_untagged(std::string_view rest) {
     told_capabilities_ = true;
     return capabilities_.assign(rest);
   }
-  if (!authenticated()) {
-    quirks_.meet(quirk::early_data);
+  for (const auto& [name, handler] : data_responses) {
+    if (!equal_text(word, name)) continue;
+    if (!is_early()) (this->*handler)(rest);
     return;
   }
-  if (equal_text(word, "ENABLED")) return on_enabled(rest);
-  if (equal_text(word, "LIST")) return on_list(rest);
-  if (equal_text(word, "STATUS")) return on_mailbox_status(rest);
-  if (equal_text(word, "SEARCH")) return on_search(rest);
-  if (equal_text(word, "ESEARCH")) return on_esearch(rest);
-  if (equal_text(word, "VANISHED")) return push(event::expunged{});
   // FLAGS, ID, NAMESPACE and whatever an extension adds: nothing here depends on them (RFC 3501, 7: must be accepted).
 }
 
@@ -211,7 +223,10 @@ error engine::refusal_error(const command* c, std::string_view status, std::stri
 void engine::on_tagged(std::string_view tag, std::string_view rest) {
   const auto id = tag.size() > 1 && tag.front() == 'A' ? whole_number<command_id>(tag.substr(1)) : std::nullopt;
   const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const command& c) { return c.sent && id == c.id; });
-  if (it == queue_.end()) return fail_session(failure::protocol_violation, "an answer with a tag that nobody sent");
+  if (it == queue_.end()) {
+    if (tag == "DONE" && equal_text(rest.substr(0, 4), "BAD ") && quirks_.meet(quirk::crossed_done)) return;
+    return fail_session(failure::protocol_violation, "an answer with a tag that nobody sent");
+  }
   const auto status = take_word(rest);
   const auto code = take_code(rest);
   on_alert(code, rest);
@@ -303,6 +318,8 @@ void engine::on_enabled(std::string_view rest) {
     if (equal_text(word, "UTF8=ACCEPT") || equal_text(word, "IMAP4REV2")) utf8_enabled_ = true;
   }
 }
+
+void engine::on_vanished(std::string_view) { push(event::expunged{}); }
 
 void engine::on_list(std::string_view rest) {
   scanner in(rest);

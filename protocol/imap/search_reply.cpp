@@ -2,6 +2,8 @@
 // name every message of a mailbox. A number that cannot be read ends the session: a message left out here would be left out for good.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
 #include "protocol/imap/engine.hpp"
@@ -70,6 +72,7 @@ bool engine::drain_search() {
 void engine::on_search(std::string_view numbers) {
   scanner in(numbers);
   std::vector<uid_set::range> ranges;
+  std::size_t told = 0;
   while (true) {
     in.skip_spaces();
     if (in.at_end() || in.peek() == '(') break;   // "(MODSEQ 917162500)" comes last (RFC 7162, 3.1.5)
@@ -77,13 +80,14 @@ void engine::on_search(std::string_view numbers) {
     if (!n || *n == 0 || *n > 0xFFFFFFFFu || (!in.at_end() && in.peek() != ' '))
       return fail_session(failure::protocol_violation, "a SEARCH answer that cannot be read");
     const auto uid = static_cast<std::uint32_t>(*n);
+    ++told;
     if (!ranges.empty() && ranges.back().last == uid - 1) {
       ranges.back().last = uid;
     } else {
       ranges.push_back({uid, uid});
     }
   }
-  on_found(uid_set::of(std::move(ranges)));
+  on_found(uid_set::of(std::move(ranges)), told);
 }
 
 void engine::on_esearch(std::string_view rest) {
@@ -96,15 +100,15 @@ void engine::on_esearch(std::string_view rest) {
 void engine::on_esearch_set(std::string_view text, bool by_uid) {
   auto set = by_uid ? uid_set::parse(text) : std::nullopt;
   if (!set) return fail_session(failure::protocol_violation, "an ESEARCH answer that cannot be read");
-  on_found(std::move(*set));
+  on_found(std::move(*set), 1 + static_cast<std::size_t>(std::count(text.begin(), text.end(), ',')));
 }
 
-void engine::on_found(uid_set found) {
+void engine::on_found(uid_set found, std::size_t told) {
   const auto* c = in_flight(command_kind::search);
   if (!c || found.empty()) return;
   found_ = std::move(found);
-  found_ranges_ += found_.ranges().size();
-  if (found_ranges_ > limits::listing_entries)
+  found_told_ += told;
+  if (found_told_ > limits::listing_entries)
     return fail_session(failure::limit_exceeded, fmt::format("a SEARCH answer of more than {} UIDs", limits::listing_entries));
   push(event::found{c->id, &found_});
 }
