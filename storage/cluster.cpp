@@ -3,6 +3,7 @@
 
 #include "queries.hpp"
 #include "storage/mail_store.hpp"
+#include "storage/purge.hpp"
 
 namespace mailherd::store {
 
@@ -96,6 +97,8 @@ result<void> pg_mail_store::drop_old_partitions(const std::string& parent, std::
 }
 
 result<void> pg_mail_store::sweep() {
+  // First: the list of deleted channels is swept as well, and must not go before their mail.
+  if (const auto purged = purge_gone(link_, {}, purge_per_sweep); !purged) return fail(purged.error());
   auto done = link_.transact({}, [&]() -> result<void> {
     if (!link_.run(sql::try_sweep_lock)[0][0].as<bool>()) return {};   // another node is at it
     link_.run(sql::sweep_partitions_ahead);

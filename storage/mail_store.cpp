@@ -113,7 +113,10 @@ result<unsigned> pg_mail_store::note_try(const lease_guard& guard, const message
 
 result<void> pg_mail_store::set_state(const lease_guard& guard, const state_change& change) {
   return link_.transact({}, [&]() -> result<void> {
-    if (link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch).empty()) return fenced();
+    const auto lease = link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch);
+    if (lease.empty()) return fenced();
+    // Whether a channel is enabled is said by people: a fetcher that is just being ended, or is not told yet, does not have the last word.
+    if (lease[0][0].as<bool>() != (change.state != channel_state::disabled)) return fail(failure::not_found, "the channel was disabled, or enabled again");
     const auto before = link_.run(sql::state_before, guard.tenant, guard.channel);
     if (before.empty()) return fail(failure::not_found, "the channel was deleted");
     const auto state = std::string(to_string(change.state));
