@@ -1,0 +1,127 @@
+// tools/demo: `./dev demo`. One node on its own PostgreSQL, real servers on the other side, mail that keeps arriving and is shown as it comes out of
+// the API. Everything lies in one temporary directory and ends with Ctrl-C.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+
+#include "node/stop_signals.hpp"
+#include "tests/peers/files.hpp"
+#include "tests/peers/process.hpp"
+#include "tools/demo/board.hpp"
+#include "tools/demo/servers.hpp"
+
+extern char** environ;   // NOLINT: environ(7)
+
+namespace {
+
+using namespace mailherd;
+using namespace std::chrono_literals;
+
+constexpr std::size_t backlog = 25;
+constexpr auto between_messages = 700ms;
+constexpr auto start_patience = 120s;
+
+/// A node of the demo must not be told where the real one's database is.
+void forget_configuration() {
+  std::vector<std::string> names;
+  for (char** at = environ; *at != nullptr; ++at)
+    if (std::strncmp(*at, "MAILHERD_", 9) == 0) names.emplace_back(*at, std::strcspn(*at, "="));
+  for (const auto& name : names) unsetenv(name.c_str());
+}
+
+std::string address(std::uint16_t usual) { return fmt::format("127.0.0.1:{}", peers::port_open(usual) ? peers::free_port() : usual); }
+
+peers::process start_node(const std::filesystem::path& program, const std::filesystem::path& directory, const std::string& api,
+                          const std::string& metrics, const demo::servers& others) {
+  peers::process_options o;
+  o.argv = {program.string(), "node"};
+  o.env = {{"MAILHERD_DATA_DIR", (directory / "data").string()},
+           {"MAILHERD_LISTEN", api},
+           {"MAILHERD_METRICS_LISTEN", metrics},
+           {"MAILHERD_NODE_NAME", "demo"},
+           {"MAILHERD_POLL_INTERVAL", "3s"},
+           {"MAILHERD_PRIVATE_TARGETS", "127.0.0.0/8,::1"},
+           {"MAILHERD_CA_FILE", others.ca_file().string()}};
+  o.cwd = directory;
+  o.log_file = directory / "node.log";
+  o.death_signal = SIGTERM;   // so that it ends its database also when the demo is killed
+  return peers::process(o);
+}
+
+void explain(const std::string& program, const std::string& api, const std::string& metrics, const std::filesystem::path& directory,
+             const std::string& token) {
+  fmt::print(
+      "\n  API      http://{0}   (described at /openapi.yaml, ready at /readyz)\n  metrics  http://{1}/metrics\n  token    {2}\n  logs     {3}/node.log\n\n"
+      "In another terminal:\n"
+      "  export MAILHERD_PUBLIC_URL=http://{0} MAILHERD_DATA_DIR={3}/data\n"
+      "  {4} ctl tenants list\n  {4} ctl channels list t1\n  {4} ctl channels test t1 c1\n  {4} ctl messages list t1 --follow\n"
+      "  {4} ctl cluster\n\nCtrl-C stops all of it.\n\n",
+      api, metrics, token, directory.string(), program);
+  std::fflush(stdout);
+}
+
+/// `enough`: ends by itself once every mailbox got so many messages through; 0: when it is told to.
+void run(const std::filesystem::path& program, std::size_t enough, node::stop_signals& signals) {
+  const peers::temp_dir directory("mailherd-demo");
+  fmt::print("starting Dovecot and the identity provider\n");
+  demo::servers others(directory.path(), backlog);
+  fmt::print("starting a node with a PostgreSQL of its own\n");
+  std::fflush(stdout);
+  const auto api = address(8080), metrics = address(9464);
+  auto node = start_node(program, directory.path(), api, metrics, others);
+  signals.at_once([&] {
+    node.signal(SIGTERM);   // the second one it gets
+    node.terminate(3s);
+  });
+  const auto token_file = directory / "data" / "admin-token";
+  node.wait_ready([&] { return signals.asked() || std::filesystem::exists(token_file); }, start_patience);
+  if (signals.asked()) return signals.at_once({});
+  auto token = peers::read_file(token_file);
+  token.erase(token.find_last_not_of("\r\n") + 1);
+  {
+    demo::board board("http://" + api, secret<>(token));
+    node.wait_ready([&] { return signals.asked() || board.ready(); }, start_patience);
+    if (!signals.asked()) {
+      board.set_up(others);
+      explain(program.lexically_proximate(std::filesystem::current_path()).string(), api, metrics, directory.path(), token);
+      board.watch();
+    }
+    const auto& boxes = demo::servers::mailboxes();
+    for (std::size_t i = 0; !signals.wait_until(mono_clock::now() + between_messages); ++i) {
+      if (!node.running()) throw peers::peer_error("the node has ended:\n" + peers::tail(directory / "node.log"));
+      if (enough > 0 && board.arrivals() >= enough) break;
+      board.sent(others.next_id());
+      others.deliver(boxes[i % boxes.size()]);
+    }
+    fmt::print("\nstopping\n");
+    std::fflush(stdout);
+    board.stop();
+    const auto status = node.terminate(45s);
+    if (status != 0) throw peers::peer_error(fmt::format("the node ended with status {}:\n{}", status, peers::tail(directory / "node.log")));
+  }
+  signals.at_once({});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::size_t enough = 0;
+  if (argc == 3 && std::strcmp(argv[1], "--messages") == 0) enough = std::strtoul(argv[2], nullptr, 10);
+  if (argc != 1 && enough == 0) {
+    fmt::print(stderr, "demo: usage: {} [--messages N: end by itself when every mailbox got N messages through]\n", argv[0]);
+    return 2;
+  }
+  node::stop_signals signals(90s);
+  forget_configuration();
+  try {
+    run(std::filesystem::read_symlink("/proc/self/exe").parent_path() / "mailherd", enough, signals);
+    return 0;
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "demo: {}\n", e.what());
+    return 1;
+  }
+}
