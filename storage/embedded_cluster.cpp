@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -32,6 +33,8 @@ constexpr std::uintmax_t tail_bytes = 1'500;
 constexpr const char* install_advice = "install the package postgresql-15, or give the node a database (MAILHERD_DATABASE_URL)";
 
 constexpr const char* unfinished_prefix = "data.new-";
+constexpr int remove_tries = 200;
+constexpr milliseconds remove_pause{25};
 constexpr const char* debian_folder = "/usr/lib/postgresql";
 
 template <class... Ts>
@@ -99,6 +102,19 @@ bool fits_a_socket(const fs::path& directory) {
   return directory.string().size() + fmt::format("/.s.PGSQL.{}", port).size() <= socket_path_bytes;
 }
 
+/// What a node left that was killed while it made the files. Its initdb may still write into what is deleted here: what is not gone after a
+/// few tries is left to the next start.
+void remove_unfinished(const fs::path& root) {
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(root, code)) {
+    if (!entry.path().filename().string().starts_with(unfinished_prefix)) continue;
+    for (int tries = 0; tries < remove_tries && fs::exists(entry.path(), code); ++tries) {
+      if (tries > 0) std::this_thread::sleep_for(remove_pause);
+      fs::remove_all(entry.path(), code);
+    }
+  }
+}
+
 /// Everything of the file system that `path` is on: a thousand files with one call.
 result<void> sync_all(const fs::path& path) {
   const descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -162,10 +178,9 @@ result<void> cluster::choose_programs(const fs::path& wanted) {
 
 result<void> cluster::make_files() {
   std::error_code code;
+  remove_unfinished(where_.root);
   if (fs::exists(where_.data, code)) return {};
-  // Aside, under a name that was never used: if a node was killed while it made them, its initdb may still be at work.
-  for (const auto& entry : fs::directory_iterator(where_.root, code))
-    if (entry.path().filename().string().starts_with(unfinished_prefix)) fs::remove_all(entry.path(), code);
+  // Aside, and under a name that was never used: the initdb of a killed node may still be at work.
   std::string aside = (where_.root / (std::string(unfinished_prefix) + "XXXXXX")).string();
   if (::mkdtemp(aside.data()) == nullptr || (who_.uid != ::geteuid() && ::lchown(aside.c_str(), who_.uid, who_.gid) != 0))
     return fail(failure::store_unavailable, fmt::format("{} cannot be made: {}", aside, system_text(errno)));

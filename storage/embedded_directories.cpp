@@ -26,6 +26,10 @@ tl::unexpected<error> unusable(const fs::path& path, const std::string& why) {
   return fail(failure::invalid_input, fmt::format("{}: {}", path.string(), why));
 }
 
+tl::unexpected<error> unreachable(const fs::path& data_dir, std::error_code code) {
+  return unusable(data_dir, fmt::format("cannot be reached or made: {}; choose a data directory where this user may write", code.message()));
+}
+
 std::optional<struct stat> looked_at(const fs::path& path) {
   struct stat out {};
   if (::lstat(path.c_str(), &out) != 0) return std::nullopt;
@@ -78,7 +82,7 @@ result<fs::path> resolved(const fs::path& data_dir) {
     return fail(failure::invalid_input, "the data directory's name has control characters in it");
   std::error_code code;
   fs::path out = fs::weakly_canonical(fs::absolute(data_dir, code), code);
-  if (code) return unusable(data_dir, code.message());
+  if (code) return unreachable(data_dir, code);
   if (!out.has_filename()) out = out.parent_path();  // "data/"
   return out;
 }
@@ -109,9 +113,9 @@ result<void> make_folders(const fs::path& data_dir, const layout& where, const a
                           const std::function<void(const std::string&)>& on_event) {
   std::error_code code;
   if (data_dir.has_parent_path()) fs::create_directories(data_dir.parent_path(), code);
-  if (code) return unusable(data_dir, fmt::format("cannot be made: {}; choose a data directory where this user may write", code.message()));
+  if (code) return unreachable(data_dir, code);
   const bool is_new = !fs::exists(data_dir, code);
-  if (code) return unusable(data_dir, fmt::format("cannot be reached: {}", code.message()));
+  if (code) return unreachable(data_dir, code);
   if (is_new)
     if (auto made = make_folder(data_dir, who); !made) return made;
   if (who.uid != ::geteuid())
