@@ -15,6 +15,8 @@ namespace {
 constexpr std::uint64_t slice_bytes = 2 * limits::mib;
 constexpr std::size_t slice_messages = 400;
 constexpr unsigned slices_in_flight = 2;
+/// Units on their way to the store: past them nothing more is fetched, or one fast server before a slow database would hold the node's budget.
+constexpr unsigned units_in_flight = 16;
 /// A header block in memory, as counted against the budget.
 constexpr std::uint64_t header_bytes = 8 * limits::kib;
 }  // namespace
@@ -85,7 +87,7 @@ void channel_fetcher::fetch_more() {
     if (quiet()) end_poll(ending::yielded);
     return;
   }
-  while (requests_.size() + asking_budget_ < slices_in_flight && send_slice()) {
+  while (requests_.size() + asking_budget_ < slices_in_flight && commits_ < units_in_flight && send_slice()) {
   }
   if (verifying_ || !requests_.empty() || asking_budget_ > 0) return;
   if (doubtful_ > 0) return verify_doubtful();
@@ -249,7 +251,10 @@ void channel_fetcher::pass_over_handed() {
 }
 
 void channel_fetcher::refuse(std::vector<std::size_t> items, const error& reason) {
-  if (reason.code != failure::command_refused && reason.code != failure::limit_exceeded) {
+  // Servers that stumble over one message say so in the words of a server in trouble ("Internal error"), every time.
+  const bool may_be_the_message =
+      reason.code == failure::command_refused || reason.code == failure::limit_exceeded || reason.code == failure::server_unavailable;
+  if (!may_be_the_message) {
     // Busy, throttled, no rights: the messages are not to blame.
     drop_serving();
     return wait_and_reopen(reason);
@@ -284,6 +289,11 @@ void channel_fetcher::note_try(std::size_t item, const error& reason) {
             return wait_and_reopen(reason);
           }
           set_aside(item, describe(reason));
+        } else if (reason.code == failure::server_unavailable) {
+          // It may really be the server: the next try comes after a while, and the others of its command are not to suffer for it.
+          suspects_.insert(key_of(source_of(window_[item])));
+          drop_serving();
+          return wait_and_reopen(reason);
         }
         fetch_more();
       });
