@@ -56,7 +56,10 @@ void tenant_supervisor_state::spawn(child& c) {
 }
 
 void tenant_supervisor_state::end(child& c, duration grace) {
+  const auto at = self->clock().now() + grace;
+  if (c.ending && c.kill_at <= at) return;   // told before, and with less time
   c.ending = true;
+  c.kill_at = at;
   self->send<caf::message_priority::high>(c.fetcher, stop_atom::value);
   timers.cancel(c.timer);
   c.timer = timers.after(self, grace, [this, fetcher = c.fetcher, channel = c.guard.channel] {

@@ -47,7 +47,7 @@ struct tenant_supervisor_state {
     bool resting = false;                         ///< ended in order by itself
     std::optional<store::lease_guard> next;       ///< claimed anew while the former fetcher was ending
     unsigned failures = 0;                        ///< in a row
-    mono_time born{};
+    mono_time born{}, kill_at{};
     restart_budget budget{limits::restarts, limits::restarts_window};
     std::uint64_t timer = 0;                      ///< its restart, or its kill
   };

@@ -31,6 +31,7 @@ class hand_executor : public store::executor {
  public:
   fake_mail mail;
   fake_admin admin;
+  store::mail_store* stores = &mail;   ///< what jobs are given
   bool up = true;          ///< the database answers
   bool held = false;       ///< jobs wait
   bool full = false;
@@ -51,7 +52,7 @@ class hand_executor : public store::executor {
     if ((held && !forced) || waiting_.empty()) return false;
     auto all = std::exchange(waiting_, {});
     for (auto& [until, work] : all) {
-      store::session s{mail, admin};
+      store::session s{*stores, admin};
       if (until.expired(now())) {
         work(fail(failure::timed_out, "queued too long"));
       } else if (!up) {
@@ -175,15 +176,27 @@ class world : public ::testing::Test {
     }
   }
 
-  /// Time passes, timer by timer.
+  /// Time passes, timer by timer, of the actors and of what else has a clock.
   void advance(duration by) {
     const auto until = now() + by;
     settle();
-    while (scheduler.clock().has_pending_timeout() && scheduler.clock().schedule().begin()->first <= until) {
-      scheduler.clock().trigger_timeout();
+    while (const auto next = next_timer()) {
+      if (*next > until) break;
+      auto& clock = scheduler.clock();
+      if (*next > clock.current_time) clock.current_time = *next;
+      while (clock.has_pending_timeout() && clock.schedule().begin()->first <= clock.current_time) clock.trigger_timeout();
       settle();
     }
     scheduler.clock().current_time = until;
+    settle();
+  }
+
+  [[nodiscard]] std::optional<mono_time> next_timer() {
+    std::optional<mono_time> next;
+    if (scheduler.clock().has_pending_timeout()) next = scheduler.clock().schedule().begin()->first;
+    for (const auto& c : clocks)
+      if (const auto t = c(); t && (!next || *t < *next)) next = t;
+    return next;
   }
 
   /// The address of the test itself for callbacks.
@@ -214,7 +227,8 @@ class world : public ::testing::Test {
   caf::actor inbox;
   std::uint64_t random = 42;
   std::vector<std::function<void()>> at_end;
-  std::vector<std::function<bool()>> steps;   ///< of further parts of the world
+  std::vector<std::function<bool()>> steps;   ///< of further parts of the world: true if anything was done
+  std::vector<std::function<std::optional<mono_time>()>> clocks;   ///< their next timers
 };
 
 }  // namespace mailherd::test
