@@ -54,10 +54,10 @@ result<std::string_view> deflate_layer::next_piece() {
   const int status = inflate(&z, Z_SYNC_FLUSH);
   if (status == Z_MEM_ERROR) throw std::bad_alloc();
   if (status == Z_STREAM_END) ended_ = true;
-  // Z_BUF_ERROR: nothing is left to be done with what is there.
-  if (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR)
-    return fail(failure::protocol_violation, "the compressed stream is damaged");
+  // Z_BUF_ERROR: nothing is left to be done with what is there. What came out before the damage counts, however the stream was cut.
+  damaged_ = damaged_ || (status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR);
   const std::size_t n = piece_bytes - z.avail_out;
+  if (damaged_ && n == 0) return fail(failure::protocol_violation, "the compressed stream is damaged");
   unpacked_ += n;
   if (unpacked_ > limits::imap_inflated_bytes)
     return fail(failure::limit_exceeded, fmt::format("compressed bytes that unpack into more than {} MB", limits::imap_inflated_bytes / limits::mib));

@@ -39,6 +39,7 @@ class deflate_layer {
   std::unique_ptr<char[]> piece_;       ///< while bytes flow
   std::size_t unpacked_ = 0;            ///< since receive()
   bool ended_ = false;                  ///< the peer's stream is complete
+  bool damaged_ = false;
 };
 
 }  // namespace mailherd::imap
