@@ -70,11 +70,13 @@ void body_store::append(std::string_view bytes) {
   if (!spilled_) {
     // Too large for one piece: what is here becomes the first chunks.
     spilled_ = true;
-    head_ = std::string(header_block(*body_));
+    head_ = body_->substr(0, limits::header_parse_bytes);
     pending_ = std::move(*body_);
     body_.reset();
     open_blob();
   }
+  // The header may reach beyond what was here: its end is looked for once, when the message is complete.
+  head_.append(bytes.substr(0, limits::header_parse_bytes - head_.size()));
   pending_.append(bytes);
   write_chunks();
 }
@@ -134,7 +136,7 @@ void body_store::write_chunks() {
 void body_store::take(store::incoming_message& into) {
   into.size = size_;
   EVP_DigestFinal_ex(context(digest_), into.digest.data(), nullptr);
-  const std::string_view head = spilled_ ? std::string_view(head_) : header_block(*body_);
+  const std::string_view head = header_block(spilled_ ? head_ : *body_);
   into.header_digest = digest_of(head);
   into.envelope = mime::parse_envelope(head);
   if (spilled_) {
@@ -146,7 +148,7 @@ void body_store::take(store::incoming_message& into) {
 }
 
 void body_store::take_headers(store::incoming_message& into) {
-  const std::string_view head = spilled_ ? std::string_view(head_) : header_block(*body_);
+  const std::string_view head = header_block(spilled_ ? head_ : *body_);
   into.header_digest = digest_of(head);
   into.envelope = mime::parse_envelope(head);
   body_.reset();

@@ -2,7 +2,7 @@
 //
 // Owns:   the digest over the raw bytes, the header block, and for a body above limits::inline_message_bytes the chunks written to the
 //         store while the rest is still arriving (at most two in flight: the caller must stop reading while `must_wait`).
-// Never:  changes a byte; holds more than inline_message_bytes + two chunks of one message.
+// Never:  changes a byte; holds more than inline_message_bytes + two chunks + header_parse_bytes of one message.
 // Threads: the session's reactor. Chunk writes run on storage workers and come back by post.
 #pragma once
 
@@ -57,7 +57,7 @@ class body_store : public std::enable_shared_from_this<body_store> {
   std::function<void()> on_change_;
   void* digest_ = nullptr;          ///< EVP_MD_CTX, reused from message to message
   std::shared_ptr<std::string> body_;
-  std::string head_;                ///< header block of a spilled body
+  std::string head_;                ///< the first limits::header_parse_bytes of a spilled body
   std::string pending_;             ///< bytes of a spilled body not yet handed to the store
   std::uint64_t size_ = 0;
   std::size_t inline_limit_ = 0;
