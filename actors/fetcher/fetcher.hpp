@@ -271,6 +271,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::int64_t refused_generation_ = 0;           ///< does not work: not tried again until the row changes, while an older one does
   std::uint64_t refused_serial_ = 0;              ///< the access token the server refused: one fresh one was asked for since
   bool renewal_due_ = false;                      ///< a successor with a fresh token is wanted
+  std::uint64_t ending_serial_ = 0;               ///< instead of this one
 
   // waiting
   unsigned attempt_ = 0, successor_attempt_ = 0, store_attempt_ = 0, state_attempt_ = 0;

@@ -70,6 +70,7 @@ void channel_fetcher::open_serving() {
 void channel_fetcher::open_successor() {
   if (stopping_ || successor_ || !serving_ || !serving_->opened || serving_->closing) return;
   if (serving_->incoming.protocol == protocol_kind::pop3) return proceed();   // the poll ends at the next commit boundary
+  ending_serial_ = renewal_due_ ? serving_->token_serial : 0;
   if (one_session_only_) {
     // Break before make: the gap is measured.
     gap_since_ = now();
@@ -105,9 +106,8 @@ void channel_fetcher::with_ticket(std::uint64_t epoch, login_ticket ticket) {
   l->awaits_token = true;
   auto request = std::make_shared<token_request>();
   request->generation = l->generation;
-  request->refused = refused_serial_;
   // A renewal wants another token than the one that ends soon, even if that one would do for a little while.
-  if (request->refused == 0 && l == successor_.get() && serving_->generation == l->generation) request->refused = serving_->token_serial;
+  request->refused = refused_serial_ != 0 ? refused_serial_ : ending_serial_;
   request->then = {me(), [this, epoch](result<access_token> token) { with_token(epoch, std::move(token)); }};
   caf::anon_send(refresher(), token_atom::value, std::move(request));
 }
@@ -216,6 +216,7 @@ void channel_fetcher::begin_serving() {
   successor_attempt_ = 0;
   successor_at_.reset();
   renewal_due_ = false;
+  ending_serial_ = 0;
   poll_end_ = ending::broken;
   tell_serving();
   schedule_renewal();

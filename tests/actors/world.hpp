@@ -117,6 +117,9 @@ class noted_telemetry : public actors::telemetry {
     count["lag"] += seconds;
   }
   void duplicates_suppressed(std::int64_t n) override { count["suppressed"] += static_cast<double>(n); }
+  void sessions(protocol_kind, tls_mode, int change) override { count["sessions"] += change; }
+  void session_failed(protocol_kind, failure f) override { ++count["failed " + std::string(to_string(f))]; }
+  void auth_switch(auth_type, auth_type, bool ok, double) override { ++count[ok ? "switched" : "not switched"]; }
   void token_refresh(provider_kind, bool ok, double) override { ++count[ok ? "refresh_ok" : "refresh_failed"]; }
   void leases(std::size_t owned, double age) override {
     count["leases"] = static_cast<double>(owned);

@@ -1,0 +1,600 @@
+// Sessions of the fetcher: succession (make before break), tokens, switches of credentials, back-off, throttling, stopping.
+#include "tests/actors/fetching.hpp"
+
+namespace mailherd::actors {
+namespace {
+
+class succession : public test::fetching {
+ public:
+  static credential password(const std::string& secret) {
+    credential c;
+    c.username = "joe";
+    c.password = mailherd::secret<>(secret);
+    return c;
+  }
+  /// The successor had the mailbox before the older session was told to go.
+  void expect_make_before_break(unsigned older, unsigned newer) {
+    const auto opened = place(fmt::format("*opened {}", newer)), logout = place("LOGOUT"), closed = place(fmt::format("*closed {}", older));
+    ASSERT_NE(opened, std::string::npos) << story();
+    EXPECT_LT(opened, logout) << story();
+    EXPECT_LT(opened, closed) << story();
+  }
+};
+
+/// Refuses every group with the body of one message in it.
+class picky_mail : public test::memory_mail {
+ public:
+  result<std::vector<store::commit_outcome>> commit(const std::vector<store::commit_unit>& units) override {
+    for (const auto& u : units)
+      for (const auto& m : u.messages)
+        if (m.body && m.body->find("old-4@") != std::string::npos) return fail(failure::store_failed, "a value is out of range");
+    return memory_mail::commit(units);
+  }
+};
+
+// ---- tokens -------------------------------------------------------------------------------------------------------------------------------
+
+TEST_F(succession, a_fresh_token_takes_over_before_the_old_one_expires) {
+  use_oauth2();
+  start_all();
+  EXPECT_EQ(imap.logins, (std::vector<std::string>{"t1"}));
+  advance(seconds(3600 - 300 - 130));
+  EXPECT_EQ(imap.logins.size(), 1U) << "not before it is due";
+  advance(seconds(130));
+  EXPECT_EQ(imap.logins, (std::vector<std::string>{"t1", "t2"}));
+  expect_make_before_break(1, 2);
+  imap.add(mail_of("new", 1), wall());
+  settle();
+  EXPECT_EQ(row().messages.size(), 1U);
+  EXPECT_EQ(row().load.credential.refresh_token.reveal(), "r2");
+  ASSERT_TRUE(record().token_expires_at);
+  EXPECT_GT(*record().token_expires_at, wall() + seconds(3000));
+  // A day of it: one session an hour, no more.
+  advance(std::chrono::hours(24));
+  EXPECT_NEAR(static_cast<double>(imap.logins.size()), 27.0, 2.0);
+  EXPECT_EQ(imap.selected(), 1U);
+}
+
+TEST_F(succession, mail_in_hand_is_stored_once_when_the_successor_takes_over_in_the_middle) {
+  use_oauth2();
+  fill(2000, "old", 2000);
+  spec().start.from = start_point::kind::all;
+  start();
+  mail.fault = [](std::string_view what) { return what == "commit" ? std::optional(failure::store_unavailable) : std::nullopt; };
+  fill(500, "more");
+  advance(seconds(3600));
+  mail.fault = {};
+  advance(std::chrono::minutes(3));
+  expect_all_once();
+}
+
+TEST_F(succession, breaks_before_it_makes_where_one_session_is_allowed_and_only_there) {
+  use_oauth2();
+  imap.sessions_at_most = 1;
+  start_all();
+  advance(seconds(3700));
+  ASSERT_GE(imap.logins.size(), 2U) << story();
+  const auto second = place("*opened 3");
+  EXPECT_LT(place("*closed 1"), second) << story();
+  EXPECT_EQ(imap.selected(), 1U);
+  imap.add(mail_of("new", 1), wall());
+  settle();
+  EXPECT_EQ(row().messages.size(), 1U);
+  // The next time it does not try in vain first.
+  const auto tries = imap.logins.size();
+  advance(seconds(3600));
+  EXPECT_EQ(imap.logins.size(), tries + 1);
+}
+
+TEST_F(succession, the_old_session_serves_while_the_token_endpoint_is_away) {
+  use_oauth2();
+  start_all();
+  const auto endpoint = std::exchange(http.answer, [](const net::http_request&) -> std::optional<result<net::http_reply>> {
+    return net::http_reply{503, {}, "<html>later</html>"};
+  });
+  advance(seconds(3600 - 60));
+  EXPECT_EQ(imap.logins.size(), 1U);
+  EXPECT_EQ(row().state(), channel_state::active);
+  imap.add(mail_of("meanwhile", 1), wall());
+  settle();
+  EXPECT_EQ(row().messages.size(), 1U);
+  // The server ends it at the token's end; people are not asked for anything.
+  imap.bye_all("Session invalidated - AccessTokenExpired");
+  advance(std::chrono::minutes(20));
+  EXPECT_EQ(row().state(), channel_state::backoff);
+  EXPECT_EQ(record().state_reason, "token_unavailable");
+  http.answer = endpoint;
+  advance(std::chrono::minutes(10));
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, a_refused_token_is_renewed_once_and_never_asks_for_a_person) {
+  use_oauth2();
+  std::size_t refused = 0;
+  imap.on_command = [&](auto&, const auto& c) -> std::optional<std::string> {
+    if (c.name != "AUTHENTICATE") return std::nullopt;
+    ++refused;
+    return c.tag + " NO AUTHENTICATE failed.\r\n";
+  };
+  start_all();
+  EXPECT_EQ(tokens_given, 2) << "a fresh one, once";
+  EXPECT_EQ(row().state(), channel_state::backoff);
+  EXPECT_EQ(record().state_reason, "token_rejected");
+  advance(std::chrono::hours(10));
+  EXPECT_LE(refused, 60U) << "not hammered";
+  EXPECT_LE(tokens_given, 15);
+  for (const auto& s : row().states) EXPECT_NE(s.state, channel_state::needs_reauth);
+  imap.on_command = {};
+  advance(std::chrono::hours(2));
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, one_refused_token_costs_one_more_sign_in_and_no_state) {
+  use_oauth2();
+  start_all();
+  imap.tokens.clear();   // revoked
+  imap.bye_all("Session invalidated");
+  advance(seconds(5));
+  EXPECT_EQ(imap.logins.back(), "t2");
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, asks_for_consent_only_when_the_token_endpoint_does) {
+  use_oauth2();
+  start_all();
+  http.answer = [](const net::http_request&) -> std::optional<result<net::http_reply>> { return net::http_reply{400, {}, R"({"error":"invalid_grant"})"}; };
+  advance(seconds(3600));
+  EXPECT_EQ(row().state(), channel_state::active) << "the old session serves to its end";
+  imap.bye_all("Session invalidated - AccessTokenExpired");
+  advance(seconds(10));
+  EXPECT_EQ(row().state(), channel_state::needs_reauth);
+  const auto asked = http.sent;
+  advance(std::chrono::hours(48));
+  EXPECT_EQ(http.sent, asked) << "nothing is asked again before a person acted";
+  // The person consents.
+  give_tokens();
+  row().load.credential.refresh_token = secret<>("r-new");
+  changed();
+  advance(seconds(5));
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, waits_for_a_first_consent) {
+  use_oauth2();
+  row().load.credential.refresh_token = {};
+  record().has_grant = false;
+  start_all();
+  EXPECT_EQ(row().state(), channel_state::consent_pending);
+  EXPECT_EQ(net.dialed, 0U);
+  EXPECT_EQ(http.sent, 0U);
+  row().load.credential.refresh_token = secret<>("r0");
+  record().has_grant = true;
+  changed();
+  advance(seconds(5));
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+// ---- switches -----------------------------------------------------------------------------------------------------------------------------
+
+TEST_F(succession, a_new_credential_takes_over_and_is_observed) {
+  start_all();
+  use_oauth2();
+  auto c = oauth2_credential();
+  row().load.credential = password("secret");
+  record().auth = auth_type::basic;
+  row().load.serving = row().load.credential;
+  put_credential(c);
+  advance(seconds(5));
+  EXPECT_EQ(imap.logins, (std::vector<std::string>{"secret", "t1"}));
+  expect_make_before_break(1, 2);
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+  imap.add(mail_of("new", 1), wall());
+  settle();
+  EXPECT_EQ(row().messages.size(), 1U);
+}
+
+TEST_F(succession, a_credential_that_fails_leaves_the_old_one_serving) {
+  start_all();
+  put_credential(password("wrong"));
+  advance(seconds(30));
+  EXPECT_EQ(record().observed_generation, 1);
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_NE(record().switch_error, "");
+  EXPECT_EQ(row().state(), channel_state::active);
+  EXPECT_EQ(imap.idling(), 1U);
+  const auto dialed = net.dialed;
+  advance(std::chrono::hours(5));
+  EXPECT_EQ(net.dialed, dialed) << "until somebody changes it";
+  // Also after a restart, and after a lost connection.
+  kill();
+  start();
+  advance(seconds(5));
+  EXPECT_EQ(imap.logins.back(), "secret");
+  imap.bye_all("restart");
+  advance(seconds(10));
+  EXPECT_EQ(row().state(), channel_state::active);
+  // And mended.
+  put_credential(password("secret"));
+  advance(seconds(5));
+  EXPECT_EQ(record().observed_generation, 3);
+  EXPECT_EQ(record().switching, switch_state::done);
+}
+
+TEST_F(succession, tokens_of_the_old_credential_are_renewed_while_the_new_one_does_not_work) {
+  use_oauth2();
+  start_all();
+  put_credential(password("wrong"));
+  advance(seconds(5));
+  EXPECT_EQ(record().switching, switch_state::failed);
+  advance(seconds(3700));
+  EXPECT_EQ(imap.logins, (std::vector<std::string>{"t1", "t2"}));
+  EXPECT_EQ(imap.selected(), 1U);
+}
+
+TEST_F(succession, a_switch_to_a_grant_that_is_not_there_yet_runs_until_it_is) {
+  start_all();
+  auto c = oauth2_credential();
+  c.refresh_token = {};
+  row().load.app = app();
+  give_tokens();
+  put_credential(c);
+  advance(std::chrono::hours(3));
+  EXPECT_EQ(record().switching, switch_state::running);
+  EXPECT_EQ(imap.idling(), 1U);
+  EXPECT_EQ(http.sent, 0U);
+  imap.bye_all("restart");
+  advance(seconds(10));
+  EXPECT_EQ(imap.logins, (std::vector<std::string>{"secret", "secret"}));
+  row().load.credential.refresh_token = secret<>("r0");
+  record().has_grant = true;
+  changed();
+  advance(seconds(5));
+  EXPECT_EQ(imap.logins.back(), "t1");
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+}
+
+TEST_F(succession, a_change_while_the_first_session_opens_is_not_forgotten) {
+  imap.on_command = [](auto&, const auto& c) -> std::optional<std::string> { return c.name == "EXAMINE" ? std::optional("") : std::nullopt; };
+  start();
+  imap.on_command = {};
+  imap.passwords["joe"] = "newer";
+  put_credential(password("newer"));
+  // The first attempt hangs at SELECT until its deadline.
+  advance(limits::attempt_deadline + seconds(10));
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, a_generation_taken_up_after_a_restart_is_observed_too) {
+  start_all();
+  kill();
+  imap.passwords["joe"] = "newer";
+  row().load.record.generation = 2;
+  row().load.record.switching = switch_state::running;
+  row().load.serving = row().load.credential;
+  row().load.credential = password("newer");
+  start();
+  advance(seconds(5));
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+}
+
+TEST_F(succession, an_observed_generation_is_told_although_the_database_was_away) {
+  start_all();
+  mail.fault = [](std::string_view what) { return what == "set_state" ? std::optional(failure::store_unavailable) : std::nullopt; };
+  imap.passwords["joe"] = "newer";
+  put_credential(password("newer"));
+  advance(seconds(30));
+  EXPECT_EQ(record().observed_generation, 1);
+  mail.fault = {};
+  advance(std::chrono::minutes(2));
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, another_mailbox_behind_the_new_credential_is_not_this_channel) {
+  fill(10);
+  start_all();
+  imap.passwords["ann"] = "hers";
+  imap.on_command = [&](auto& session, const auto& c) -> std::optional<std::string> {
+    if (c.name != "EXAMINE" || session.number() == 1) return std::nullopt;
+    return "* 3 EXISTS\r\n* OK [UIDVALIDITY 77] x\r\n* OK [UIDNEXT 4] x\r\n" + c.tag + " OK [READ-ONLY] open\r\n";
+  };
+  auto c = password("hers");
+  c.username = "ann";
+  put_credential(c);
+  advance(seconds(10));
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_NE(record().switch_error.find("wrong_mailbox"), std::string::npos);
+  EXPECT_EQ(row().messages.size(), 10U);
+  EXPECT_EQ(record().observed_generation, 1);
+}
+
+TEST_F(succession, another_server_takes_over_and_known_mail_is_not_stored_again) {
+  fill(120);
+  start_all();
+  test::imap_server moved;
+  net.listen("new.test:993", moved.maker());
+  moved.inbox().uid_validity = 5;
+  moved.inbox().uid_next = 300;
+  for (const auto& m : imap.inbox().messages) moved.add(m.raw, m.date);
+  moved.add(mail_of("only-there", 1), wall());
+  spec().incoming.host = "new.test";
+  record().revision += 1;
+  changed();
+  advance(seconds(10));
+  EXPECT_EQ(row().messages.size(), 121U);
+  EXPECT_EQ(moved.idling(), 1U);
+  EXPECT_EQ(imap.selected(), 0U);
+  kill();
+  settle();
+}
+
+TEST_F(succession, from_pop3_to_imap_nothing_is_stored_twice_and_nothing_missed) {
+  spec().incoming.protocol = protocol_kind::pop3;
+  spec().incoming.port = 995;
+  spec().start.from = start_point::kind::all;
+  for (int i = 1; i <= 30; ++i) {
+    pop3.add(mail_of("old", i));
+    imap.add(mail_of("old", i), wall());
+  }
+  start();
+  advance(seconds(5));
+  ASSERT_EQ(row().messages.size(), 30U);
+  imap.add(mail_of("gap", 1), wall());
+  spec().incoming.protocol = protocol_kind::imap;
+  spec().incoming.port = 993;
+  record().revision += 1;
+  changed();
+  advance(seconds(10));
+  EXPECT_EQ(row().messages.size(), 31U);
+  expect_all_once();
+  EXPECT_EQ(imap.idling(), 1U);
+}
+
+// ---- back-off -----------------------------------------------------------------------------------------------------------------------------
+
+TEST_F(succession, a_dead_server_is_asked_less_and_less_often) {
+  net.refuse = [](const net::target&) { return std::optional(error{failure::connect_refused, "no", {}}); };
+  start_all();
+  advance(std::chrono::hours(2));
+  EXPECT_EQ(row().state(), channel_state::backoff);
+  EXPECT_EQ(record().state_reason, "connect_refused");
+  EXPECT_LE(net.dialed, 60U);
+  EXPECT_GE(net.dialed, 20U);
+  const auto before = net.dialed;
+  net.refuse = {};
+  advance(seconds(301));
+  EXPECT_EQ(net.dialed, before + 1);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, a_wrong_password_is_tried_seldom) {
+  row().load.credential.password = secret<>("wrong");
+  row().load.serving = row().load.credential;
+  start_all();
+  advance(std::chrono::hours(24));
+  EXPECT_EQ(row().state(), channel_state::needs_reauth);
+  EXPECT_LE(imap.count("AUTHENTICATE"), 45U);
+  EXPECT_GE(imap.count("AUTHENTICATE"), 20U);
+  row().load.credential.password = secret<>("secret");
+  changed();
+  advance(seconds(2));
+  EXPECT_EQ(row().state(), channel_state::active) << "at once when it is mended";
+}
+
+TEST_F(succession, one_lost_connection_is_no_news) {
+  start_all();
+  const auto states = row().states.size();
+  imap.bye_all("restart");
+  advance(seconds(10));
+  EXPECT_EQ(imap.idling(), 1U);
+  for (auto i = states; i < row().states.size(); ++i) EXPECT_EQ(row().states[i].state, channel_state::active);
+}
+
+TEST_F(succession, a_throttled_channel_holds_no_connection_and_comes_back_at_the_very_time) {
+  start_all();
+  bool throttle = true;
+  imap.on_command = [&](auto&, const auto& c) -> std::optional<std::string> {
+    if (!throttle || c.name != "UID FETCH") return std::nullopt;
+    return c.tag + " NO Request is throttled. Suggested Backoff Time: 299910 milliseconds\r\n";
+  };
+  imap.add(mail_of("new", 1), wall());
+  settle();
+  const auto until = wall() + milliseconds(299'910);
+  EXPECT_EQ(row().state(), channel_state::throttled);
+  ASSERT_TRUE(record().throttled_until);
+  EXPECT_EQ(*record().throttled_until, until);
+  throttle = false;
+  // Neither a change nor a restart brings it back earlier.
+  const auto dialed = net.dialed;
+  record().revision += 1;
+  changed();
+  advance(seconds(100));
+  EXPECT_EQ(net.connections(), 0U);
+  kill();
+  start();
+  advance(seconds(199));
+  EXPECT_EQ(net.dialed, dialed);
+  EXPECT_EQ(net.connections(), 0U);
+  advance(seconds(1));
+  EXPECT_EQ(net.dialed, dialed + 1);
+  EXPECT_EQ(row().messages.size(), 1U);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, a_token_endpoint_that_names_a_time_is_not_a_throttled_mailbox) {
+  use_oauth2();
+  http.answer = [](const net::http_request&) -> std::optional<result<net::http_reply>> {
+    return net::http_reply{429, {{"retry-after", "120"}}, R"({"error":"temporarily_unavailable"})"};
+  };
+  start_all();
+  EXPECT_EQ(row().state(), channel_state::backoff);
+  const auto asked = http.sent;
+  advance(seconds(100));
+  EXPECT_EQ(http.sent, asked);
+  give_tokens();
+  advance(seconds(60));
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, an_app_that_is_blocked_is_an_incident_of_the_app) {
+  use_oauth2();
+  http.answer = [](const net::http_request&) -> std::optional<result<net::http_reply>> { return net::http_reply{401, {}, R"({"error":"invalid_client"})"}; };
+  start_all();
+  EXPECT_EQ(row().state(), channel_state::app_blocked);
+  EXPECT_EQ(net.dialed, 0U);
+  advance(std::chrono::hours(3));
+  EXPECT_LE(http.sent, 30U);
+}
+
+// ---- the lease, the database ----------------------------------------------------------------------------------------------------------------
+
+TEST_F(succession, a_fenced_fetcher_ends_and_has_written_nothing) {
+  start_all();
+  const auto first = fetchers.back();
+  row().epoch = 2;
+  imap.add(mail_of("new", 1), wall());
+  settle();
+  EXPECT_TRUE(ended(first));
+  EXPECT_TRUE(row().messages.empty());
+  ASSERT_EQ(lost.size(), 1U);
+  EXPECT_EQ(lost[0], (std::pair{test::the_channel, std::int64_t{1}}));
+  start();
+  advance(seconds(5));
+  EXPECT_EQ(row().messages.size(), 1U);
+}
+
+TEST_F(succession, a_database_that_is_away_costs_no_session_and_no_mail) {
+  start_all();
+  store.up = false;
+  fill(20, "new");
+  advance(std::chrono::minutes(5));
+  EXPECT_EQ(imap.selected(), 1U);
+  EXPECT_EQ(imap.logins.size(), 1U) << "no storm of sign-ins when the database restarts";
+  store.up = true;
+  advance(std::chrono::minutes(2));
+  EXPECT_EQ(row().messages.size(), 20U);
+  expect_all_once();
+  EXPECT_EQ(imap.logins.size(), 1U);
+}
+
+TEST_F(succession, a_commit_whose_answer_was_lost_stores_nothing_twice) {
+  fill(200);
+  spec().start.from = start_point::kind::all;
+  int losses = 3;
+  mail.lose_answer = [&] { return losses-- > 0; };
+  start();
+  advance(std::chrono::minutes(3));
+  expect_all_once();
+  EXPECT_EQ(row().messages.size(), 200U);
+}
+
+TEST_F(succession, a_refused_unit_takes_no_later_mail_with_it_over_the_cursor) {
+  fill(1000, "old", 3000);
+  spec().start.from = start_point::kind::all;
+  // The first unit with mail of its own is refused once, those behind it would be stored.
+  bool refused = false;
+  store.held = true;
+  start();
+  mail.fault = [&](std::string_view what) -> std::optional<failure> {
+    if (what != "commit" || refused) return std::nullopt;
+    refused = true;
+    return failure::store_failed;
+  };
+  store.held = false;
+  advance(std::chrono::minutes(3));
+  EXPECT_TRUE(refused);
+  EXPECT_EQ(row().messages.size(), 1000U);
+  expect_all_once();
+}
+
+TEST_F(succession, a_message_the_database_cannot_take_is_set_aside) {
+  fill(10);
+  spec().start.from = start_point::kind::all;
+  picky_mail picky;
+  store.stores = &picky;
+  picky.channels = mail.channels;
+  picky.channels.at(test::the_channel).load = row().load;
+  start();
+  advance(std::chrono::minutes(10));
+  auto& stored = picky.channels.at(test::the_channel).messages;
+  EXPECT_EQ(stored.size(), 10U);
+  std::size_t without = 0;
+  for (const auto& m : stored) without += m.raw.empty() ? 1 : 0;
+  EXPECT_EQ(without, 1U);
+  store.stores = &mail;
+}
+
+// ---- the end ------------------------------------------------------------------------------------------------------------------------------
+
+TEST_F(succession, stops_after_what_is_with_the_store_and_logs_out) {
+  start_all();
+  store.held = true;
+  fill(5, "new");
+  settle();
+  caf::anon_send(fetchers.back(), stop_atom::value);
+  settle();
+  EXPECT_FALSE(ended(fetchers.back())) << "its mail is on its way to the disk";
+  store.held = false;
+  settle();
+  EXPECT_TRUE(ended(fetchers.back()));
+  EXPECT_EQ(row().messages.size(), 5U);
+  EXPECT_EQ(imap.count("LOGOUT"), 1U);
+  EXPECT_TRUE(lost.empty());
+}
+
+TEST_F(succession, ends_only_when_a_rotated_token_is_durable) {
+  use_oauth2();
+  http.answer = {};
+  start();
+  ASSERT_EQ(http.calls.size(), 1U);
+  caf::anon_send(fetchers.back(), stop_atom::value);
+  advance(seconds(2));
+  EXPECT_FALSE(ended(fetchers.back())) << "the lease would be given back before the new token is written";
+  http.reply(200, R"({"access_token":"t1","expires_in":3600,"refresh_token":"r-fresh"})");
+  settle();
+  EXPECT_TRUE(ended(fetchers.back()));
+  EXPECT_EQ(row().load.credential.refresh_token.reveal(), "r-fresh");
+}
+
+TEST_F(succession, ends_in_time_although_nobody_answers) {
+  use_oauth2();
+  start_all();
+  http.answer = {};
+  imap.on_command = [](auto&, const auto&) -> std::optional<std::string> { return ""; };
+  caf::anon_send(fetchers.back(), stop_atom::value);
+  advance(limits::fetcher_stop_grace - seconds(1));
+  EXPECT_TRUE(ended(fetchers.back()));
+}
+
+TEST_F(succession, a_disabled_channel_says_so_and_is_let_go) {
+  start_all();
+  spec().enabled = false;
+  record().revision += 1;
+  changed();
+  advance(seconds(1));
+  EXPECT_TRUE(ended(fetchers.back()));
+  EXPECT_EQ(row().state(), channel_state::disabled);
+  EXPECT_EQ(lost.size(), 1U);
+  EXPECT_EQ(net.connections(), 0U);
+}
+
+TEST_F(succession, counts_its_sessions_up_and_down) {
+  use_oauth2();
+  start_all();
+  EXPECT_EQ(report.count["sessions"], 1);
+  advance(std::chrono::hours(5));
+  EXPECT_EQ(report.count["sessions"], 1);
+  imap.bye_all("bye");
+  advance(seconds(10));
+  EXPECT_EQ(report.count["sessions"], 1);
+  kill();
+  EXPECT_EQ(report.count["sessions"], 0);
+}
+
+}  // namespace
+}  // namespace mailherd::actors
