@@ -71,9 +71,8 @@ result<void> pg_admin_store::delete_app(const caller& who, tenant_id tenant, app
     if (link_.run(sql::lock_app, tenant, app).empty()) return missing();
     const auto users = link_.run(sql::users_of_app, tenant, app);
     if (!users.empty()) {
-      const auto others = users[0][2].as<std::int64_t>() - 1;
-      return fail(failure::conflict, fmt::format("Channel {} ({}){} uses it: switch the credentials first.", to_string(channel_id{users[0][0].as<std::int64_t>()}),
-                                                 text(users[0][1]), others > 0 ? fmt::format(" and {} more", others) : ""));
+      const auto first = fmt::format("Channel {} ({})", to_string(channel_id{users[0][0].as<std::int64_t>()}), text(users[0][1]));
+      return fail(failure::conflict, first + (users.size() > 1 ? " and others use it" : " uses it") + ": switch their credentials first.");
     }
     link_.run(sql::delete_app, tenant, app);
     return {};

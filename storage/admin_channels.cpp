@@ -82,6 +82,11 @@ result<channel_record> load(connection& link, tenant_id tenant, channel_id chann
   return channel_of(rows[0], tenant, channel, nullptr);
 }
 
+pqxx::result find(connection& link, tenant_id tenant, std::int64_t start, std::size_t limit, const channel_filter& filter) {
+  if (!filter.state && filter.node.empty() && filter.text.empty()) return link.run(sql::list_channels, tenant, start, limit);
+  return link.run(sql::find_channels, tenant, start, limit, filter.state ? to_string(*filter.state) : std::string_view(), filter.node, containing(filter.text));
+}
+
 }  // namespace
 
 // ---- creating and reading ---------------------------------------------------------------------------------------------------------------
@@ -122,11 +127,11 @@ result<page<channel_record>> pg_admin_store::list_channels(const caller& who, te
   if (!may(who, tenant)) return missing();
   const auto start = page_start<channel_id>(after);
   if (!start) return fail(start.error());
-  const auto state = filter.state ? std::string(to_string(*filter.state)) : std::string();
   return link_.transact({tenant}, [&]() -> result<page<channel_record>> {
     if (link_.run(sql::get_tenant, tenant).empty()) return missing();
+    const auto rows = find(link_, tenant, *start, limit + 1, filter);
     std::vector<channel_record> found;
-    for (const auto& row : link_.run(sql::list_channels, tenant, *start, limit + 1, state, filter.node, containing(filter.text))) {
+    for (const auto& row : rows) {
       auto record = channel_of(row, tenant, channel_id{row["channel_id"].as<std::int64_t>()}, nullptr);
       if (!record) return fail(record.error());
       found.push_back(std::move(*record));

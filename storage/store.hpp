@@ -249,13 +249,13 @@ struct node_record {
   double lease_age_seconds = 0;
 };
 
-/// Channels of one tenant in one state that sign in at one kind of provider.
+/// Channels of one tenant in one state; throttled ones by the kind of provider they sign in at.
 struct channel_gauge {
   tenant_id tenant;
   channel_state state;
   std::int64_t channels = 0;
   double oldest_success_age_seconds = 0;
-  std::optional<provider_kind> provider = {};   ///< of OAuth2 channels; nullopt: by password
+  std::optional<provider_kind> provider = {};   ///< of throttled OAuth2 channels; nullopt: by password, or in another state
 };
 
 class admin_store {

@@ -285,12 +285,13 @@ TEST_F(cluster_test, a_node_is_its_newest_life) {
   EXPECT_EQ(shown(), "a 2 lost 0;") << "a node that left is none";
 }
 
-TEST_F(cluster_test, gauges_count_by_tenant_state_and_provider) {
+TEST_F(cluster_test, gauges_count_by_tenant_and_state_and_what_is_throttled_by_provider) {
   const auto t = tenant(), other = tenant("Other");
   const auto a = app(t);
   channel(t);
   channel(t);
-  must(store.create_channel(anyone, t, spec(), oauth2(a, "token"), "operator"));
+  const auto slowed = must(store.create_channel(anyone, t, spec(), oauth2(a, "token"), "operator")).id;
+  database.query(fmt::format("UPDATE channel_status SET state = 'throttled' WHERE channel_id IN ({}, {})", slowed.value, channel(t).id.value));
   auto off = spec();
   off.enabled = false;
   must(store.create_channel(anyone, t, off, basic(), "operator"));
@@ -301,9 +302,10 @@ TEST_F(cluster_test, gauges_count_by_tenant_state_and_provider) {
   for (const auto& g : must(store.gauges()))
     seen[fmt::format("{} {} {} {}", to_string(g.tenant), to_string(g.state), g.provider ? to_string(*g.provider) : "password", g.channels)] =
         g.oldest_success_age_seconds;
-  ASSERT_EQ(seen.size(), 4U);
+  ASSERT_EQ(seen.size(), 5U);
   const auto name = [&](tenant_id id, const char* rest) { return to_string(id) + " " + rest; };
-  ASSERT_TRUE(seen.contains(name(t, "connecting password 2")) && seen.contains(name(t, "connecting microsoft 1")) && seen.contains(name(t, "disabled password 1")) &&
+  ASSERT_TRUE(seen.contains(name(t, "connecting password 2")) && seen.contains(name(t, "throttled microsoft 1")) &&
+              seen.contains(name(t, "throttled password 1")) && seen.contains(name(t, "disabled password 1")) &&
               seen.contains(name(other, "active password 1")));
   EXPECT_NEAR(seen[name(t, "connecting password 2")], 2 * 86'400, 300) << "never in order: since it was made";
   EXPECT_EQ(seen[name(t, "disabled password 1")], 0) << "what is switched off is no news";
