@@ -33,7 +33,7 @@ static_assert(in_order());
 
 using enum where_said;
 
-constexpr std::array<saying, 42> telling{{
+constexpr std::array<saying, 43> telling{{
     // Exchange, all protocols; its number of milliseconds is read by throttle_backoff
     {"request is throttled", failure::throttled, anywhere},
     {"suggested backoff time", failure::throttled, anywhere},
@@ -82,6 +82,7 @@ constexpr std::array<saying, 42> telling{{
     {"not found", failure::mailbox_missing, select},
     {"unable to open this mailbox", failure::mailbox_missing, select},
     {"invalid mailbox", failure::mailbox_missing, select},
+    {"not valid mutf-7", failure::mailbox_missing, select},
     {"over quota", failure::over_quota, anywhere},
 }};
 
