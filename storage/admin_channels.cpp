@@ -1,4 +1,5 @@
-// storage/admin_channels: channels, their credentials, their history. Order of locks: tenant or lease, then app, then the rest.
+// storage/admin_channels: channels, their credentials, their history. Order of locks, here and in all of
+// the API's store: tenant, leases, app, channel_changes.
 #include <fmt/format.h>
 
 #include "queries.hpp"

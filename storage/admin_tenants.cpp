@@ -86,13 +86,15 @@ result<tenant_record> pg_admin_store::update_tenant(tenant_id tenant, const std:
 
 result<void> pg_admin_store::delete_tenant(tenant_id tenant) {
   auto done = link_.transact({tenant}, [&]() -> result<void> {
-    // First the tenant, so that nobody makes anything in it meanwhile; then all its leases, so that nobody writes.
+    // First the tenant, so that nobody makes anything in it meanwhile; then all its leases, so that nobody writes; then in the order in which
+    // everybody takes locks: apps, changes, the rest.
     if (link_.run(sql::delete_tenant, tenant).empty()) return missing();
-    link_.run(sql::note_tenant_changes, tenant);
     link_.run(sql::close_tenant_leases, tenant);
+    link_.run(sql::delete_tenant_apps, tenant);
+    link_.run(sql::note_tenant_changes, tenant);
     link_.run(sql::delete_tenant_rows, tenant);
     link_.run(sql::drop_tenant_leases, tenant);
-    link_.run(sql::forget_scope, to_string(tenant));
+    link_.run(sql::forget_scope, to_string(tenant));   // the API's scope of a tenant's keys is its id
     return {};
   });
   if (!done) return done;

@@ -97,14 +97,11 @@ result<void> pg_mail_store::drop_old_partitions(const std::string& parent, std::
 }
 
 result<void> pg_mail_store::sweep() {
-  // First: the list of deleted channels is swept as well, and must not go before their mail.
-  if (const auto purged = purge_gone(link_, {}, purge_per_sweep); !purged) return fail(purged.error());
   auto done = link_.transact({}, [&]() -> result<void> {
     if (!link_.run(sql::try_sweep_lock)[0][0].as<bool>()) return {};   // another node is at it
     link_.run(sql::sweep_partitions_ahead);
     link_.run(sql::sweep_keys);
     link_.run(sql::sweep_lives);
-    link_.run(sql::sweep_changes);
     link_.run(sql::sweep_tries);
     link_.run(sql::sweep_credentials);
     return {};
@@ -117,6 +114,11 @@ result<void> pg_mail_store::sweep() {
   }
   for (const auto& [parent, days] : {std::pair{"messages", retention_days_}, {"outbox", outbox_days_}, {"channel_events", retention_days_}})
     if (auto dropped = drop_old_partitions(parent, days); !dropped) return dropped;
+  // Last: it may take long. The list of deleted channels must not go before their mail.
+  const auto purged = purge_gone(link_, {}, purge_per_sweep);
+  if (!purged) return fail(purged.error());
+  if (*purged)
+    if (const auto rows = link_.once({}, sql::sweep_changes); !rows) return fail(rows.error());
   return {};
 }
 

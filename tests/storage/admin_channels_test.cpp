@@ -293,7 +293,7 @@ TEST_F(channels_test, an_edit_waits_for_whoever_writes_the_status) {
     s.enabled = false;
     EXPECT_EQ(must(own.update_channel(anyone, t, c, s, 0, "operator")).state, channel_state::disabled);
   });
-  while (database.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") != "1") std::this_thread::yield();
+  wait_for_lock_waiters(1);
   fetcher.exec(fmt::format("UPDATE channel_status SET state = 'active' WHERE channel_id = {}", c.value));
   fetcher.commit();
   editor.join();

@@ -135,12 +135,48 @@ TEST_F(tenants_test, nothing_is_made_in_a_tenant_that_is_being_deleted) {
     a.tenant = t;
     return why(s.create_app(anyone, a));
   }));
-  // All three wait for the deletion: PostgreSQL says so.
-  while (database.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") != "3") std::this_thread::yield();
+  wait_for_lock_waiters(3);
   deletion.commit();
   for (auto& one : all) one.join();
   EXPECT_EQ(seen, std::vector(3, failure::not_found));
   EXPECT_EQ(count("channels") + count("api_keys") + count("oauth_apps"), 0);
+}
+
+TEST_F(tenants_test, who_works_in_a_tenant_that_is_being_deleted_is_told_that_it_is_gone) {
+  for (int round = 0; round < 6; ++round) {
+    const auto t = tenant();
+    const auto a = app(t);
+    std::vector<channel_id> channels;
+    for (int i = 0; i < 8; ++i) channels.push_back(channel(t).id);
+    std::latch ready(4);
+    std::vector<std::thread> all;
+    const auto until_gone = [&](auto work) {
+      all.emplace_back([&, work] {
+        const auto mine = database.connect();
+        store::pg_admin_store own(*mine, *keys);
+        ready.arrive_and_wait();
+        for (std::size_t i = 0;; ++i) {
+          const auto failed = work(own, channels[i % channels.size()]);
+          if (!failed) continue;
+          // A circle of locks would be store_unavailable.
+          EXPECT_TRUE(failed->code == failure::not_found || failed->code == failure::invalid_input) << describe(*failed);
+          return;
+        }
+      });
+    };
+    const auto error_of = [](const auto& r) { return r ? std::nullopt : std::optional(r.error()); };
+    until_gone([&](auto& s, channel_id c) { return error_of(s.update_channel(anyone, t, c, spec("edited"), 0, "operator")); });
+    until_gone([&](auto& s, channel_id c) { return error_of(s.put_credential(anyone, t, c, oauth2(a), "operator")); });
+    until_gone([&](auto& s, channel_id) {
+      auto changed = s.get_app(anyone, t, a);
+      return changed ? error_of(s.update_app(anyone, *changed)) : std::optional(changed.error());
+    });
+    ready.arrive_and_wait();
+    EXPECT_TRUE(store.delete_tenant(t));
+    for (auto& one : all) one.join();
+    EXPECT_EQ(count(fmt::format("channels WHERE tenant_id = {0}", t.value)) + count(fmt::format("credentials WHERE tenant_id = {0}", t.value)) +
+                  count(fmt::format("channel_status WHERE tenant_id = {0}", t.value)) + count(fmt::format("oauth_apps WHERE tenant_id = {0}", t.value)), 0);
+  }
 }
 
 // ---- API keys ---------------------------------------------------------------------------------------------------------------------------
@@ -283,6 +319,23 @@ TEST_F(apps_test, an_app_in_use_is_not_deleted) {
   database.query("UPDATE channel_status SET observed_generation = 3");
   EXPECT_TRUE(store.delete_app(anyone, t, b));
   EXPECT_EQ(why(store.delete_app(anyone, t, b)), failure::not_found);
+}
+
+TEST_F(apps_test, a_channel_made_while_its_app_is_being_deleted_is_refused) {
+  const auto t = tenant();
+  const auto a = app(t);
+  pqxx::connection slow(database.superuser_url());
+  pqxx::work deletion(slow);
+  deletion.exec(fmt::format("DELETE FROM oauth_apps WHERE app_id = {}", a.value));
+  std::thread creator([&] {
+    const auto mine = database.connect();
+    store::pg_admin_store own(*mine, *keys);
+    EXPECT_EQ(why(own.create_channel(anyone, t, spec(), oauth2(a), "operator")), failure::invalid_input);
+  });
+  wait_for_lock_waiters(1);
+  deletion.commit();
+  creator.join();
+  EXPECT_EQ(count("channels"), 0);
 }
 
 // ---- idempotency ------------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 
 #include "storage/admin_store.hpp"
 #include "storage/mail_store.hpp"
+#include "tests/peers/files.hpp"
 #include "tests/storage/postgres_fixture.hpp"
 
 namespace mailherd::test {
@@ -109,6 +110,11 @@ class admin_world : public ::testing::Test {
     });
     EXPECT_TRUE(done) << describe(done.error());
     return out;
+  }
+  /// Until so many connections to this database wait for a lock: PostgreSQL says so.
+  void wait_for_lock_waiters(int n) const {
+    const std::string waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    EXPECT_TRUE(peers::wait_until([&] { return database.query(waiting) == std::to_string(n); }, std::chrono::seconds(15)));
   }
   std::int64_t count(const std::string& from) const { return std::stoll(database.query("SELECT count(*) FROM " + from)); }
 

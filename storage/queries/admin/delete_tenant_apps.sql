@@ -1,0 +1,1 @@
+DELETE FROM oauth_apps WHERE tenant_id = $1
