@@ -20,6 +20,9 @@
 #include "tests/peers/files.hpp"
 #include "tests/peers/process.hpp"
 
+/// ThreadSanitizer's: a node to be killed is forked here beside the thread that starts the tests' other processes, and starts threads itself.
+extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
+
 namespace mailherd::store {
 namespace {
 

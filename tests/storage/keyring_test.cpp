@@ -117,6 +117,15 @@ TEST(Keyring, NamesTheMissingKey) {
   EXPECT_THAT(plain.error().detail, HasSubstr("\"old-1\""));
 }
 
+/// An altered row must not write lines of its own into a log.
+TEST(Keyring, RepeatsNoNameThatIsNone) {
+  const auto keys = ring("old-1:" + key_of('a'));
+  std::string sealed = keys->seal(context, "pw");
+  sealed.replace(sealed.find("old-1"), 5, "x\n\"%s");
+  EXPECT_EQ(keyring::id_of(sealed), "");
+  EXPECT_THAT(keys->open(context, sealed).error().detail, testing::AllOf(Not(HasSubstr("\n")), Not(HasSubstr("%s"))));
+}
+
 TEST(Keyring, SaysThatAKeyOfTheSameNameIsAnother) {
   const std::string sealed = ring("k:" + key_of('a'))->seal(context, "pw");
   const auto plain = ring("k:" + key_of('b'))->open(context, sealed);
