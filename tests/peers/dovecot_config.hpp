@@ -13,8 +13,9 @@
 namespace mailherd::peers {
 
 struct dovecot_places {
-  std::filesystem::path root, run_dir, mail_dir, passwd_file, log_file;
-  std::uint16_t imap = 0, imaps = 0, pop3 = 0, pop3s = 0;
+  std::filesystem::path root, run_dir, mail_dir, password_dir, log_file;
+  std::string address;
+  std::uint16_t imap = 0, imaps = 0, pop3 = 0, pop3s = 0, lmtp = 0;
   bool as_root = false;
   std::string self_user, self_group;  ///< when not root: everything runs as these
 };

@@ -1,6 +1,6 @@
 // tests/peers/dovecot_mail: the part of dovecot_server that works on maildirs.
 //
-// Owns:   file names and folders of Maildir++. Never talks to the running server, except to end sessions that hold an index open.
+// Owns:   file names, folders and UID lists of Maildir++. Never talks to the running server, except to end sessions and by LMTP.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,10 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <sstream>
+#include <tuple>
 
 #include <fmt/format.h>
 
 #include "tests/peers/dovecot_state.hpp"
+#include "tests/peers/tls_client.hpp"
 
 namespace mailherd::peers {
 
@@ -63,6 +67,79 @@ fs::path require_message(const fs::path& maildir, std::string_view name) {
   return *found;
 }
 
+/// File name without flags, and the file.
+std::map<std::string, fs::path> files_by_name(const fs::path& maildir) {
+  std::map<std::string, fs::path> out;
+  each_message(maildir, [&](const fs::path& file) {
+    const std::string base = file.filename().string();
+    out[base.substr(0, base.find(':'))] = file;
+  });
+  return out;
+}
+
+/// dovecot-uidlist, version 3: "3 V<uidvalidity> N<next uid> G<guid>", then "<uid> [<letter><value> ...] :<file name>".
+struct uid_list {
+  std::string header;
+  std::uint32_t validity = 0, next = 1;
+  std::map<std::string, std::uint32_t> uids;  ///< by file name without flags
+};
+
+uid_list read_uid_list(const fs::path& maildir) {
+  uid_list out;
+  std::error_code error;
+  if (!fs::exists(maildir / "dovecot-uidlist", error)) return out;
+  std::istringstream lines(read_file(maildir / "dovecot-uidlist"));
+  std::getline(lines, out.header);
+  std::istringstream words(out.header);
+  for (std::string word; words >> word;) {
+    if (word[0] == 'V') out.validity = static_cast<std::uint32_t>(std::stoul(word.substr(1)));
+    if (word[0] == 'N') out.next = static_cast<std::uint32_t>(std::stoul(word.substr(1)));
+  }
+  for (std::string line; std::getline(lines, line);) {
+    const auto colon = line.find(" :");
+    if (colon == std::string::npos) continue;
+    const std::string name = line.substr(colon + 2);
+    out.uids[name.substr(0, name.find(':'))] = static_cast<std::uint32_t>(std::stoul(line));
+  }
+  return out;
+}
+
+/// Dovecot's order of new files: by second, then by the digits after ".M".
+bool delivered_before(const std::string& a, const std::string& b) {
+  const auto key = [](const std::string& name) {
+    const auto micro = name.find(".M");
+    return std::tuple(std::strtoull(name.c_str(), nullptr, 10),
+                      micro == std::string::npos ? 0ULL : std::strtoull(name.c_str() + micro + 2, nullptr, 10), std::string_view(name));
+  };
+  return key(a) < key(b);
+}
+
+std::vector<std::string> in_order(const std::map<std::string, fs::path>& files) {
+  std::vector<std::string> out;
+  for (const auto& [name, file] : files) out.push_back(name);
+  std::sort(out.begin(), out.end(), delivered_before);
+  return out;
+}
+
+/// A session may have renamed the file since it was listed: looked for again under its new name.
+std::string read_message(const fs::path& maildir, const std::string& name, const fs::path& file) {
+  std::error_code error;
+  return read_file(fs::exists(file, error) ? file : require_message(maildir, name));
+}
+
+/// What IMAP and POP3 serve of a file: CRLF where it has a bare LF.
+std::string served(const std::string& bytes) {
+  std::string out;
+  out.reserve(bytes.size() + bytes.size() / 40);
+  char before = 0;
+  for (const char c : bytes) {
+    if (c == '\n' && before != '\r') out += '\r';
+    out += c;
+    before = c;
+  }
+  return out;
+}
+
 }  // namespace
 
 fs::path dovecot_server::maildir(std::string_view address, std::string_view folder) const {
@@ -71,6 +148,35 @@ fs::path dovecot_server::maildir(std::string_view address, std::string_view fold
   std::string name = "." + std::string(folder);
   std::replace(name.begin(), name.end(), '/', '.');
   return base / name;
+}
+
+void dovecot_server::deliver_lmtp(std::string_view recipient, std::string_view raw) {
+  tls_client line({.address = address(), .port = lmtp_port(), .tls = client_tls::none});
+  const auto expect = [&](char digit, std::string_view what) {
+    std::string answer = line.read_line();
+    while (answer.size() > 3 && answer[3] == '-') answer = line.read_line();
+    if (answer.empty() || answer[0] != digit) throw peer_error(fmt::format("LMTP, {}: {}", what, answer));
+  };
+  const auto say = [&](const std::string& command, char digit) {
+    line.write(command + "\r\n");
+    expect(digit, command);
+  };
+  expect('2', "greeting");
+  say("LHLO localhost", '2');
+  say("MAIL FROM:<customer@example.test>", '2');
+  say(fmt::format("RCPT TO:<{}>", recipient), '2');
+  say("DATA", '3');
+  std::string stuffed = raw.substr(0, 1) == "." ? "." : "";
+  char before = 0;
+  for (const char c : raw) {
+    if (before == '\n' && c == '.') stuffed += '.';
+    stuffed += c;
+    before = c;
+  }
+  if (before != '\n') stuffed += "\r\n";
+  line.write(stuffed);
+  say(".", '2');
+  line.write("QUIT\r\n");
 }
 
 void dovecot_server::create_folder(std::string_view address, std::string_view folder) {
@@ -130,31 +236,30 @@ void dovecot_server::move(std::string_view address, std::string_view from, std::
   fs::rename(file, maildir(address, to) / "cur" / (std::string(name) + ":2,"));
 }
 
-void dovecot_server::reset_uid_validity(std::string_view address, std::string_view folder) {
-  const fs::path target = maildir(address, folder);
+std::uint32_t dovecot_server::uid_validity(std::string_view address, std::string_view folder) const {
+  return read_uid_list(maildir(address, folder)).validity;
+}
+
+std::uint32_t dovecot_server::reset_uid_validity(std::string_view address, std::string_view folder) {
+  const fs::path target = maildir(address, folder), list = target / "dovecot-uidlist", lock = target / "dovecot-uidlist.lock";
+  // Deleting the list is not enough: a session that is just ending, or just beginning, writes the old one back. The new one is made
+  // in Dovecot's way: written into the lock file, which becomes the list.
+  int fd = -1;
+  if (!wait_until([&] { return (fd = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) >= 0 || errno != EEXIST; },
+                  std::chrono::seconds(10)) ||
+      fd < 0)
+    throw peer_error(fmt::format("cannot lock {}: {}", list.string(), std::strerror(errno)));
+  ::close(fd);
+  const std::uint32_t validity = read_uid_list(target).validity + 1;
+  std::string lines;
+  std::uint32_t uid = 0;
+  for (const auto& name : in_order(files_by_name(target))) lines += fmt::format("{} :{}\n", ++uid, name);
+  write_file(target / "dovecot-uidlist.peer", fmt::format("3 V{} N{} G{:032x}\n{}", validity, uid + 1, validity, lines), 0600);
+  state_->own(target / "dovecot-uidlist.peer");
+  fs::rename(target / "dovecot-uidlist.peer", lock);
+  fs::rename(lock, list);
   kick(address);
-  // A session that is just ending may write its index back: removed until it stays away. The mail root's dovecot-uidvalidity stays,
-  // it is what makes the next UIDVALIDITY a different one.
-  const auto leftovers = [&] {
-    std::vector<fs::path> found;
-    for (const auto& entry : fs::directory_iterator(target)) {
-      const std::string name = entry.path().filename().string();
-      if (name == "dovecot-uidlist" || name.compare(0, 13, "dovecot.index") == 0) found.push_back(entry.path());
-    }
-    return found;
-  };
-  unsigned quiet = 0;
-  wait_until(
-      [&] {
-        const auto found = leftovers();
-        for (const auto& file : found) {
-          std::error_code ignored;
-          fs::remove(file, ignored);
-        }
-        quiet = found.empty() ? quiet + 1 : 0;
-        return quiet >= 10;
-      },
-      std::chrono::seconds(2));
+  return validity;
 }
 
 void dovecot_server::clear(std::string_view address, std::string_view folder) {
@@ -172,9 +277,21 @@ std::size_t dovecot_server::count(std::string_view address, std::string_view fol
   return number;
 }
 
+std::vector<kept_message> dovecot_server::messages(std::string_view address, std::string_view folder) const {
+  const auto files = files_by_name(maildir(address, folder));
+  const auto uids = read_uid_list(maildir(address, folder)).uids;
+  std::vector<kept_message> out;
+  for (const auto& name : in_order(files)) {
+    const std::string bytes = served(read_message(maildir(address, folder), name, files.at(name)));
+    const auto uid = uids.find(name);
+    out.push_back({name, uid == uids.end() ? 0 : uid->second, sha256_hex(bytes), bytes.size()});
+  }
+  return out;
+}
+
 std::vector<std::string> dovecot_server::digests(std::string_view address, std::string_view folder) const {
   std::vector<std::string> out;
-  each_message(maildir(address, folder), [&](const fs::path& file) { out.push_back(sha256_hex(read_file(file))); });
+  for (auto& message : messages(address, folder)) out.push_back(std::move(message.sha256));
   std::sort(out.begin(), out.end());
   return out;
 }

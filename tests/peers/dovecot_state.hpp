@@ -6,8 +6,6 @@
 #include <sys/types.h>
 
 #include <atomic>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -28,17 +26,17 @@ struct dovecot_server::state {
   certificate tls;
   uid_t mail_uid = 0;
   gid_t mail_gid = 0;
-  std::mutex mutex;  ///< users
-  std::map<std::string, std::string> users;
   std::atomic<std::uint64_t> delivered{0};
   std::optional<process> server;  ///< last: it ends before its files go
 
   /// Gives a file to the mail user, when root.
   void own(const std::filesystem::path& path) const;
-  void write_users();
+  void write_user(const mail_user& user) const;
   void launch();
   /// Starts, again with other ports if need be. Throws after a few tries.
   void begin(bool new_ports);
+  /// kill -9, and what it leaves.
+  void end();
 };
 
 }  // namespace mailherd::peers

@@ -68,10 +68,11 @@ std::uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-bool port_open(std::uint16_t port) {
+bool port_open(std::uint16_t port, const std::string& host) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return false;
-  const sockaddr_in address = loopback(port);
+  sockaddr_in address = loopback(port);
+  ::inet_pton(AF_INET, host.c_str(), &address.sin_addr);
   const bool open = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   ::close(fd);
   return open;

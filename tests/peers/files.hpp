@@ -42,8 +42,8 @@ class temp_dir {
 /// that is given such a port must be started again with another one when its bind fails (the peers here do).
 std::uint16_t free_port();
 
-/// True if something accepts TCP connections on 127.0.0.1:`port`.
-bool port_open(std::uint16_t port);
+/// True if something accepts TCP connections there.
+bool port_open(std::uint16_t port, const std::string& address = "127.0.0.1");
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, std::string_view content, unsigned mode = 0644);

@@ -156,8 +156,16 @@ class spawner {
   std::deque<std::packaged_task<pid_t()>*> tasks_;
 };
 
-std::map<pid_t, std::vector<pid_t>> children_by_parent() {
-  std::map<pid_t, std::vector<pid_t>> out;
+constexpr std::chrono::seconds kill_limit{10};
+
+struct proc_entry {
+  pid_t pid = 0, parent = 0, group = 0;
+  char state = 0;
+  std::string name;
+};
+
+std::vector<proc_entry> all_processes() {
+  std::vector<proc_entry> out;
   DIR* proc = ::opendir("/proc");
   if (proc == nullptr) return out;
   while (const dirent* entry = ::readdir(proc)) {
@@ -169,15 +177,23 @@ std::map<pid_t, std::vector<pid_t>> children_by_parent() {
     } catch (const peer_error&) {
       continue;  // it has just ended
     }
-    const auto paren = stat.rfind(')');
-    if (paren == std::string::npos) continue;
+    const auto open = stat.find('('), paren = stat.rfind(')');
+    if (open == std::string::npos || paren == std::string::npos) continue;
     std::istringstream rest(stat.substr(paren + 1));
-    char state = 0;
-    pid_t parent = 0;
-    rest >> state >> parent;
-    out[parent].push_back(pid);
+    proc_entry one{.pid = pid, .name = stat.substr(open + 1, paren - open - 1)};
+    rest >> one.state >> one.parent >> one.group;
+    out.push_back(one);
   }
   ::closedir(proc);
+  return out;
+}
+
+/// Those that still can do something: one that only waits to be collected by its parent cannot.
+std::vector<proc_entry> group_members(pid_t group) {
+  if (::kill(-group, 0) != 0 && errno == ESRCH) return {};
+  std::vector<proc_entry> out = all_processes();
+  out.erase(std::remove_if(out.begin(), out.end(), [&](const proc_entry& one) { return one.group != group || one.state == 'Z' || one.state == 'X'; }),
+            out.end());
   return out;
 }
 
@@ -238,25 +254,34 @@ void process::signal(int number) {
   if (pid_ > 0 && !status_) ::kill(pid_, number);
 }
 
-void process::signal_group(int number) {
+void process::signal_all(int number) {
   if (pid_ > 0) ::kill(-pid_, number);
 }
 
+std::vector<std::pair<std::string, pid_t>> process::members() const {
+  std::vector<std::pair<std::string, pid_t>> out;
+  for (const proc_entry& one : group_members(pid_)) out.emplace_back(one.name, one.pid);
+  return out;
+}
+
 int process::terminate(std::chrono::milliseconds grace) {
+  const auto end = std::chrono::steady_clock::now() + grace;
   signal(SIGTERM);
-  if (!wait(grace)) kill();
+  // The leader of a server may be gone before its children have said goodbye to their clients.
+  if (wait(grace)) wait_until([this] { return group_members(pid_).empty(); }, std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()));
   // Children that outlived their leader would keep ports and files.
-  signal_group(SIGKILL);
-  return wait(std::chrono::milliseconds(0)).value_or(-1);
+  kill();
+  return status_.value_or(-1);
 }
 
 void process::kill() {
-  signal_group(SIGKILL);
-  if (!wait(std::chrono::seconds(10))) status_ = 128 + SIGKILL;
+  signal_all(SIGKILL);
+  if (!wait(kill_limit)) status_ = 128 + SIGKILL;
+  wait_until([this] { return group_members(pid_).empty(); }, kill_limit);
 }
 
-void process::stop() { signal_group(SIGSTOP); }
-void process::cont() { signal_group(SIGCONT); }
+void process::stop() { signal_all(SIGSTOP); }
+void process::cont() { signal_all(SIGCONT); }
 
 std::optional<int> process::wait(std::chrono::milliseconds timeout) {
   if (pid_ <= 0) return status_;
@@ -276,7 +301,8 @@ process_usage process::usage() const { return usage_of(pid_); }
 
 process_usage process::tree_usage() const {
   process_usage total;
-  const auto children = children_by_parent();
+  std::map<pid_t, std::vector<pid_t>> children;
+  for (const proc_entry& one : all_processes()) children[one.parent].push_back(one.pid);
   std::vector<pid_t> todo{pid_};
   while (!todo.empty()) {
     const pid_t pid = todo.back();

@@ -52,9 +52,13 @@ class process {
   void wait_ready(const std::function<bool()>& ready, std::chrono::milliseconds timeout);
   /// To the leader only.
   void signal(int number);
-  /// SIGTERM to the leader; after `grace`, SIGKILL to the group. Returns the exit status as `wait` does.
+  /// To the whole group.
+  void signal_all(int number);
+  /// Name (as in /proc/<id>/comm) and id of every process of the group that still can do something.
+  [[nodiscard]] std::vector<std::pair<std::string, pid_t>> members() const;
+  /// SIGTERM to the leader; after `grace`, or when the whole group has ended, SIGKILL to the group. Returns the exit status as `wait` does.
   int terminate(std::chrono::milliseconds grace = std::chrono::seconds(10));
-  /// SIGKILL to the whole group.
+  /// SIGKILL to the whole group; none of it lives when this returns.
   void kill();
   /// SIGSTOP and SIGCONT to the whole group: a node that freezes and wakes.
   void stop();
@@ -66,8 +70,6 @@ class process {
   [[nodiscard]] process_usage tree_usage() const;  ///< the child and all its descendants
 
  private:
-  void signal_group(int number);
-
   pid_t pid_ = -1;
   std::optional<int> status_;
   std::string name_;

@@ -37,7 +37,7 @@ class test_ca {
   certificate issue(cert_kind kind = cert_kind::valid, const std::vector<std::string>& names = default_names(),
                     const std::string& key_type = "ec");
 
-  /// localhost, 127.0.0.1, ::1, mail.acme.test, *.acme.test
+  /// localhost, 127.0.0.1, 127.0.0.2, ::1, mail.acme.test, *.acme.test
   static std::vector<std::string> default_names();
 
  private:

@@ -99,7 +99,7 @@ struct tls_client::state {
   }
 
   bool fill() {
-    begin = 0;
+    begin = end = 0;  // read_some may throw
     end = read_some(buffer.data(), buffer.size());
     return end > 0;
   }
