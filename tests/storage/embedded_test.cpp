@@ -3,22 +3,17 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <libpq-fe.h>
-#include <pwd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <mutex>
-#include <sstream>
 #include <vector>
 
 #include "tests/peers/files.hpp"
 #include "tests/peers/process.hpp"
+#include "tests/storage/embedded_world.hpp"
 
 /// ThreadSanitizer's: a node to be killed is forked here beside the thread that starts the tests' other processes, and starts threads itself.
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
@@ -26,112 +21,9 @@ extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 namespace mailherd::store {
 namespace {
 
-namespace fs = std::filesystem;
+using namespace embedded_world;
 using testing::HasSubstr;
 using testing::Not;
-
-constexpr seconds patience{60};
-
-/// What `on_event` said, and waiting for a sentence.
-class events {
- public:
-  void add(const std::string& sentence) {
-    const std::lock_guard lock(mutex_);
-    said_.push_back(sentence);
-    changed_.notify_all();
-  }
-  /// The next sentence that holds `part`, after those that were waited for before.
-  bool next(const std::string& part) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, patience, [&] {
-      while (seen_ < said_.size())
-        if (said_[seen_++].find(part) != std::string::npos) return true;
-      return false;
-    });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::vector<std::string> said_;
-  std::size_t seen_ = 0;
-};
-
-class client {
- public:
-  explicit client(const std::string& url) : connection_(PQconnectdb(url.c_str())) {}
-  ~client() { PQfinish(connection_); }
-  client(const client&) = delete;
-  client& operator=(const client&) = delete;
-
-  [[nodiscard]] bool connected() const { return PQstatus(connection_) == CONNECTION_OK; }
-  /// First value of the answer, "done" if there is none, "error: ..." if it was refused.
-  std::string ask(const std::string& statement) {
-    PGresult* answer = PQexec(connection_, statement.c_str());
-    const auto status = PQresultStatus(answer);
-    std::string out = status == PGRES_COMMAND_OK  ? "done"
-                      : status != PGRES_TUPLES_OK ? std::string("error: ") + PQerrorMessage(connection_)
-                      : PQntuples(answer) == 0    ? ""
-                                                  : PQgetvalue(answer, 0, 0);
-    PQclear(answer);
-    return out;
-  }
-  /// The server's main process: the parent of the one that serves us.
-  [[nodiscard]] pid_t server() const {
-    std::istringstream stat(peers::read_file("/proc/" + std::to_string(PQbackendPID(connection_)) + "/stat"));
-    std::string text, state;
-    std::getline(stat, text, ')');
-    pid_t parent = -1;
-    stat >> state >> parent;
-    return parent;
-  }
-
- private:
-  PGconn* connection_;
-};
-
-std::string ask(const embedded_server& server, const std::string& statement) { return client(server.url()).ask(statement); }
-pid_t process_of(const embedded_server& server) { return client(server.url()).server(); }
-bool lives(pid_t pid) { return ::kill(pid, 0) == 0; }
-
-std::unique_ptr<embedded_server> start(const fs::path& data_dir, events* said = nullptr) {
-  embedded_server::options how;
-  how.data_dir = data_dir;
-  if (said != nullptr) how.on_event = [said](const std::string& sentence) { said->add(sentence); };
-  auto out = embedded_server::start(std::move(how));
-  if (!out) throw std::runtime_error(describe(out.error()));
-  return std::move(*out);
-}
-
-error refusal(const fs::path& data_dir, const fs::path& binaries = {}) {
-  auto out = embedded_server::start({.data_dir = data_dir, .binaries = binaries, .run_as = {}, .on_event = {}});
-  if (!out) return out.error();
-  return {failure::internal, "it started"};
-}
-
-/// Runs `life` in a node that is then killed: nothing is stopped, nothing destroyed.
-template <class Life>
-void in_a_node_that_is_killed(Life life) {
-  const pid_t node = ::fork();
-  if (node == 0) {
-    try {
-      life();
-    } catch (const std::exception& e) {
-      fprintf(stderr, "%s\n", e.what());
-      ::_exit(1);
-    }
-    ::kill(::getpid(), SIGKILL);
-  }
-  int status = 0;
-  ASSERT_EQ(::waitpid(node, &status, 0), node);
-  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
-/// Into a file of the server, which stays the server's.
-void overwrite(const fs::path& path, const std::string& text) {
-  std::ofstream out(path, std::ios::trunc | std::ios::binary);
-  if (!(out << text).flush()) throw std::runtime_error(path.string() + " cannot be written");
-}
 
 /// Making database files takes seconds: these tests share one data directory, each with a server of its own.
 class Embedded : public testing::Test {
@@ -420,90 +312,6 @@ TEST_F(Embedded, SaysWhatToInstallWhereThereIsNoPostgresql) {
   const error why = refusal(data_dir(), "/nonexistent");
   EXPECT_EQ(why.code, failure::invalid_input);
   EXPECT_THAT(why.detail, testing::AllOf(HasSubstr("/nonexistent"), HasSubstr("postgresql-15")));
-}
-
-TEST(EmbeddedFiles, AreMadeAgainWhenTheNodeWasKilledWhileMakingThem) {
-  const peers::temp_dir dir("embedded");
-  const fs::path data_dir = dir / "a b, \"c\" 'd' %20";  // whatever is in its name
-  const pid_t node = ::fork();
-  if (node == 0) {
-    start(data_dir).release();
-    ::_exit(1);
-  }
-  const auto is_half_made = [&] {
-    std::error_code code;
-    for (const auto& entry : fs::directory_iterator(data_dir / "postgres", code))
-      if (entry.path().filename().string().starts_with("data.new") && fs::exists(entry.path() / "base", code)) return true;
-    return false;
-  };
-  ASSERT_TRUE(peers::wait_until(is_half_made, patience));
-  ASSERT_EQ(::kill(node, SIGKILL), 0);
-  ASSERT_EQ(::waitpid(node, nullptr, 0), node);
-  const auto server = start(data_dir);
-  EXPECT_EQ(ask(*server, "SELECT current_database()"), "mailherd");
-  for (const auto& entry : fs::directory_iterator(data_dir / "postgres")) EXPECT_THAT(entry.path().string(), Not(HasSubstr("data.new")));
-}
-
-TEST(EmbeddedFiles, MayHaveAPathTooLongForASocket) {
-  const peers::temp_dir dir("embedded");
-  const fs::path data_dir = dir / (std::string(90, 'x') + "/" + std::string(90, 'y'));
-  std::string url;
-  in_a_node_that_is_killed([&] { start(data_dir).release(); });
-  fs::path sockets;
-  {
-    events said;
-    const auto server = start(data_dir, &said);
-    ASSERT_TRUE(said.next("adopted"));
-    url = server->url();
-    EXPECT_EQ(ask(*server, "SELECT current_database()"), "mailherd");
-    sockets = ask(*server, "SELECT 1") == "1" ? peers::read_file(data_dir / "postgres" / "socket-directory") : "";
-    sockets = sockets.string().substr(0, sockets.string().find('\n'));
-    struct stat now {};
-    ASSERT_EQ(::stat(sockets.c_str(), &now), 0);
-    EXPECT_EQ(now.st_mode & 0777, 0700U);
-  }
-  EXPECT_FALSE(fs::exists(sockets)) << "left behind after an orderly stop";
-  // Somebody cleans up the directory of temporary files while the server of a killed node goes on without its socket.
-  in_a_node_that_is_killed([&] { start(data_dir).release(); });
-  sockets = peers::read_file(data_dir / "postgres" / "socket-directory");
-  fs::remove_all(sockets.string().substr(0, sockets.string().find('\n')));
-  EXPECT_EQ(ask(*start(data_dir), "SELECT current_database()"), "mailherd");
-}
-
-TEST(EmbeddedFiles, AreNotThoseOfSomebodyElse) {
-  const peers::temp_dir dir("embedded");
-  fs::create_directories(dir / "data/postgres");
-  peers::write_file(dir / "data/postgres/precious", "precious");
-  const error why = refusal(dir / "data");
-  EXPECT_EQ(why.code, failure::invalid_input);
-  EXPECT_THAT(why.detail, HasSubstr("did not make"));
-  EXPECT_EQ(peers::read_file(dir / "data/postgres/precious"), "precious");
-  EXPECT_EQ(std::distance(fs::directory_iterator(dir / "data/postgres"), fs::directory_iterator{}), 1);
-}
-
-TEST(EmbeddedFiles, NeedAWayToThem) {
-  const peers::temp_dir dir("embedded");
-  fs::create_directories(dir / "closed");
-  ASSERT_EQ(::chmod((dir / "closed").c_str(), ::geteuid() == 0 ? 0700 : 0), 0);
-  const error why = refusal(dir / "closed/data");
-  ASSERT_EQ(::chmod((dir / "closed").c_str(), 0700), 0);
-  EXPECT_EQ(why.code, failure::invalid_input);
-  EXPECT_THAT(why.detail, HasSubstr((dir / "closed").string()));
-  EXPECT_THAT(why.detail, HasSubstr("choose a data directory"));
-  if (::geteuid() == 0) {
-    EXPECT_THAT(why.detail, HasSubstr("chmod o+x"));
-  }
-}
-
-/// A node of root that wrote its keys before: the directory is its own and closed, and is opened no further than for the server's group.
-TEST(EmbeddedFiles, MayBeInAClosedDirectoryOfOurOwn) {
-  const peers::temp_dir dir("embedded");
-  fs::create_directories(dir / "data");
-  ASSERT_EQ(::chmod((dir / "data").c_str(), 0700), 0);
-  EXPECT_EQ(ask(*start(dir / "data"), "SELECT current_database()"), "mailherd");
-  struct stat now {};
-  ASSERT_EQ(::stat((dir / "data").c_str(), &now), 0);
-  EXPECT_EQ(now.st_mode & 0777, ::geteuid() == 0 ? 0710U : 0700U);
 }
 
 }  // namespace
