@@ -27,7 +27,8 @@ tl::unexpected<error> unusable(const fs::path& path, const std::string& why) {
 }
 
 tl::unexpected<error> unreachable(const fs::path& data_dir, std::error_code code) {
-  return unusable(data_dir, fmt::format("cannot be reached or made: {}; choose a data directory where this user may write", code.message()));
+  return unusable(data_dir,
+                  fmt::format("cannot be reached or made: {}; choose a data directory that this user may write", code.message()));
 }
 
 std::optional<struct stat> looked_at(const fs::path& path) {

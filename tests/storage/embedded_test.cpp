@@ -15,7 +15,7 @@
 #include "tests/peers/process.hpp"
 #include "tests/storage/embedded_world.hpp"
 
-/// ThreadSanitizer's: a node to be killed is forked here beside the thread that starts the tests' other processes, and starts threads itself.
+/// ThreadSanitizer's: a node to be killed is forked here beside the thread that starts the tests' other processes, and has threads itself.
 extern "C" const char* __tsan_default_options() { return "die_after_fork=0"; }
 
 namespace mailherd::store {
