@@ -297,12 +297,16 @@ void running_node::sweep() {
 bool running_node::stop() {
   report_.log(log_level::info, "node stops", {});
   const bool orderly = herd_ == nullptr || herd_->stop(c_.stop_grace);   // from here on /readyz says no; readers of the feed are still served
+  report_.log(log_level::debug, "node has handed over its channels", {});
   end();
   return orderly;
 }
 
 void running_node::end() {
-  if (api_) api_->stop();
+  if (api_) {
+    api_->stop();
+    report_.log(log_level::debug, "node has closed its API", {});
+  }
   hub_.attach(static_cast<api::server*>(nullptr));
   hub_.attach(static_cast<actors::herd*>(nullptr));
   herd_.reset();

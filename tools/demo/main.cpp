@@ -6,7 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
+#include <functional>
 
 #include "node/stop_signals.hpp"
 #include "tests/peers/files.hpp"
@@ -25,6 +25,11 @@ constexpr std::size_t backlog = 25;
 constexpr auto between_messages = 700ms;
 constexpr auto start_patience = 120s;
 
+void say(const char* what) {
+  fmt::print("{}\n", what);
+  std::fflush(stdout);
+}
+
 /// A node of the demo must not be told where the real one's database is.
 void forget_configuration() {
   std::vector<std::string> names;
@@ -33,15 +38,23 @@ void forget_configuration() {
   for (const auto& name : names) unsetenv(name.c_str());
 }
 
-std::string address(std::uint16_t usual) { return fmt::format("127.0.0.1:{}", peers::port_open(usual) ? peers::free_port() : usual); }
+/// The usual port if nobody has it; else the system's choice.
+std::string address(std::uint16_t usual) { return fmt::format("127.0.0.1:{}", peers::port_open(usual) ? 0 : usual); }
 
-peers::process start_node(const std::filesystem::path& program, const std::filesystem::path& directory, const std::string& api,
-                          const std::string& metrics, const demo::servers& others) {
+/// "127.0.0.1:8080" of "api=http://127.0.0.1:8080" in the node's log; empty while it is not there.
+std::string told(const std::string& log, const std::string& what) {
+  const auto line = log.find("node listens");
+  const auto at = line == std::string::npos ? line : log.find(what + "=http://", line);
+  const auto begin = at + what.size() + std::strlen("=http://");
+  return at == std::string::npos ? "" : log.substr(begin, log.find_first_of(" \n", begin) - begin);
+}
+
+peers::process start_node(const std::filesystem::path& program, const std::filesystem::path& directory, bool any_port, const demo::servers& others) {
   peers::process_options o;
   o.argv = {program.string(), "node"};
   o.env = {{"MAILHERD_DATA_DIR", (directory / "data").string()},
-           {"MAILHERD_LISTEN", api},
-           {"MAILHERD_METRICS_LISTEN", metrics},
+           {"MAILHERD_LISTEN", any_port ? "127.0.0.1:0" : address(8080)},
+           {"MAILHERD_METRICS_LISTEN", any_port ? "127.0.0.1:0" : address(9464)},
            {"MAILHERD_NODE_NAME", "demo"},
            {"MAILHERD_POLL_INTERVAL", "3s"},
            {"MAILHERD_PRIVATE_TARGETS", "127.0.0.0/8,::1"},
@@ -64,25 +77,59 @@ void explain(const std::string& program, const std::string& api, const std::stri
   std::fflush(stdout);
 }
 
-/// `enough`: ends by itself once every mailbox got so many messages through; 0: when it is told to.
+/// What a second Ctrl-C still does while this scope lasts.
+class last_work {
+ public:
+  last_work(node::stop_signals& signals, std::function<void()> work) : signals_(signals) { signals_.at_once(std::move(work)); }
+  ~last_work() { signals_.at_once({}); }
+  last_work(const last_work&) = delete;
+  last_work& operator=(const last_work&) = delete;
+
+ private:
+  node::stop_signals& signals_;
+};
+
+/// Delivers and shows until somebody wants it to stop, or every mailbox got `enough` messages through (0: for ever).
+void serve(peers::process& node, const std::filesystem::path& log, demo::servers& others, demo::board& board, std::size_t enough,
+           node::stop_signals& signals) {
+  const auto& boxes = demo::servers::mailboxes();
+  for (std::size_t i = 0; !signals.wait_until(mono_clock::now() + between_messages); ++i) {
+    if (!node.running()) throw peers::peer_error("the node has ended:\n" + peers::tail(log));
+    if (enough > 0 && board.arrivals() >= enough) return;
+    board.sent(others.next_id());
+    others.deliver(boxes[i % boxes.size()]);
+  }
+}
+
 void run(const std::filesystem::path& program, std::size_t enough, node::stop_signals& signals) {
   const peers::temp_dir directory("mailherd-demo");
-  fmt::print("starting Dovecot and the identity provider\n");
+  const auto leave_nothing = [&] {
+    std::error_code ignored;
+    std::filesystem::remove_all(directory.path(), ignored);
+  };
+  const last_work before(signals, leave_nothing);
+  say("starting Dovecot and the identity provider");
   demo::servers others(directory.path(), backlog);
-  fmt::print("starting a node with a PostgreSQL of its own\n");
-  std::fflush(stdout);
-  const auto api = address(8080), metrics = address(9464);
-  auto node = start_node(program, directory.path(), api, metrics, others);
-  signals.at_once([&] {
-    node.signal(SIGTERM);   // the second one it gets
-    node.terminate(3s);
+  say("starting a node with a PostgreSQL of its own");
+  const auto log = directory / "node.log";
+  auto node = start_node(program, directory.path(), enough > 0, others);
+  // The second signal it gets, after which it has a few seconds; then the ends of its process and ours come by themselves.
+  const last_work then(signals, [&, id = node.id()] {
+    ::kill(id, SIGTERM);
+    peers::wait_until([id] { return ::kill(id, 0) != 0; }, 3s);
+    leave_nothing();
   });
-  const auto token_file = directory / "data" / "admin-token";
-  node.wait_ready([&] { return signals.asked() || std::filesystem::exists(token_file); }, start_patience);
-  if (signals.asked()) return signals.at_once({});
-  auto token = peers::read_file(token_file);
-  token.erase(token.find_last_not_of("\r\n") + 1);
-  {
+  std::string api, metrics;
+  const auto listens = [&] {
+    const auto said = peers::read_file(log);
+    api = told(said, "api");
+    metrics = told(said, "metrics");
+    return !metrics.empty();
+  };
+  node.wait_ready([&] { return signals.asked() || listens(); }, start_patience);
+  if (!signals.asked()) {
+    auto token = peers::read_file(directory / "data" / "admin-token");
+    token.erase(token.find_last_not_of("\r\n") + 1);
     demo::board board("http://" + api, secret<>(token));
     node.wait_ready([&] { return signals.asked() || board.ready(); }, start_patience);
     if (!signals.asked()) {
@@ -90,20 +137,15 @@ void run(const std::filesystem::path& program, std::size_t enough, node::stop_si
       explain(program.lexically_proximate(std::filesystem::current_path()).string(), api, metrics, directory.path(), token);
       board.watch();
     }
-    const auto& boxes = demo::servers::mailboxes();
-    for (std::size_t i = 0; !signals.wait_until(mono_clock::now() + between_messages); ++i) {
-      if (!node.running()) throw peers::peer_error("the node has ended:\n" + peers::tail(directory / "node.log"));
-      if (enough > 0 && board.arrivals() >= enough) break;
-      board.sent(others.next_id());
-      others.deliver(boxes[i % boxes.size()]);
-    }
-    fmt::print("\nstopping\n");
-    std::fflush(stdout);
+    serve(node, log, others, board, enough, signals);
+    say("\nstopping");
     board.stop();
-    const auto status = node.terminate(45s);
-    if (status != 0) throw peers::peer_error(fmt::format("the node ended with status {}:\n{}", status, peers::tail(directory / "node.log")));
+    node.signal(SIGTERM);   // its end is what the board's readers wait for
+  } else {
+    node.signal(SIGTERM);
   }
-  signals.at_once({});
+  if (const auto status = node.wait(45s); status != 0)
+    throw peers::peer_error(fmt::format("the node did not end in order (status {}):\n{}", status.value_or(-1), peers::tail(log)));
 }
 
 }  // namespace
