@@ -68,6 +68,7 @@ void lease_keeper_state::join() {
         *serving = !draining;
         env->report->log(log_level::info, "node joined the cluster", {{"node", env->options.node_name}, {"incarnation", to_string(life->id)}});
         if (stopping) return end_if_done();
+        gauge();
         watch_loss();
         timers.after(self, plan.renew, [this, attempt] {
           if (attempt == lives) tick();
@@ -82,7 +83,6 @@ void lease_keeper_state::tick() {
   if (now - renewed >= plan.serve) return lose("no renewal succeeded in time");   // frozen: this timer came before the other
   renew();
   look();
-  gauge();
   // The grid is fixed: a slow tick does not push the later ones out. A node that slept skips what it missed.
   grid += plan.renew;
   if (grid <= now - plan.renew) grid = now;
@@ -110,6 +110,7 @@ void lease_keeper_state::on_renewed(mono_time sent, const result<void>& answer) 
   if (answer) {
     if (self->clock().now() - renewed >= plan.serve) return lose("a renewal was answered too late");
     renewed = std::max(renewed, sent);
+    gauge();
     return watch_loss();
   }
   if (answer.error().code == failure::fenced || answer.error().code == failure::not_found) return lose("the lease was given away");
