@@ -28,7 +28,7 @@ std::string oauth2_passdbs(const dovecot_options& options, const std::filesystem
   for (const auto& one : local) {
     if (!options.key_dir.empty()) {
       add(one.name, fmt::format("introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix={}/\nusername_attribute = {}\n"
-                                "username_validation_format = {}\n",
+                                "username_format = {}\n",
                                 options.key_dir.string(), one.attribute, one.format));
     }
   }
@@ -36,7 +36,7 @@ std::string oauth2_passdbs(const dovecot_options& options, const std::filesystem
     if (!options.introspection_url.empty()) {
       add(fmt::format("opaque-{}", one.name),
           fmt::format("introspection_mode = post\nintrospection_url = {}\nforce_introspection = yes\nusername_attribute = {}\n"
-                      "username_validation_format = {}\nactive_attribute = active\nactive_value = true\ntimeout_msecs = 5000\n",
+                      "username_format = {}\nactive_attribute = active\nactive_value = true\ntimeout_msecs = 5000\n",
                       options.introspection_url, one.attribute, one.format));
     }
   }
