@@ -77,7 +77,11 @@ void dovecot_server::state::launch() {
   // A port that accepts is not enough: behind it a login process may still wait for its configuration, and a master that is told to stop
   // at that moment waits 6 s for it.
   std::vector<std::pair<std::string, std::uint16_t>> waiting{{"* OK", places.imap}, {"+OK", places.pop3}, {"220 ", places.lmtp}};
+  const auto log_before = fs::exists(places.log_file) ? fs::file_size(places.log_file) : 0;
   const auto ready = [&] {
+    // A process that cannot read its configuration is started again and again.
+    const std::string log = fs::exists(places.log_file) ? read_file(places.log_file).substr(log_before) : "";
+    if (log.find(": Fatal: ") != std::string::npos) throw peer_error("Dovecot: " + log);
     while (!waiting.empty() && greets(places.address, waiting.back().second, waiting.back().first)) waiting.pop_back();
     return waiting.empty();  // the TLS ports were opened at the same moment, and have the same processes behind them
   };

@@ -57,6 +57,8 @@ class http {
     curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy_, CURLOPT_TIMEOUT, request_seconds);
     curl_easy_setopt(easy_, CURLOPT_COOKIEFILE, "");
+    // On a connection used before, libcurl sends a request again whose answer was lost: a second use of the refresh token.
+    curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 1L);
     // Its certificate is our own test CA's, for loopback: there is nobody to be mistaken for.
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -7,6 +7,7 @@ import http from 'node:http';
 const TENANT_PATH = /^\/[^/]+\/oauth2\/v2\.0\/(authorize|token|devicecode)$/;
 const INNER = { authorize: '/auth', token: '/token', devicecode: '/device/auth' };
 
+/** All of it, as a Buffer. */
 export function readBody(req) {
   return new Promise((resolve, reject) => {
     const parts = [];

@@ -139,7 +139,8 @@ export async function grantWithoutBrowser(provider, account, clientId) {
 
 async function saveGrant(provider, account, clientId, scopes) {
   const grant = new provider.Grant({ accountId: account, clientId });
-  grant.addOIDCScope(scopes.filter((scope) => OIDC_SCOPES.includes(scope)));
+  // The provider counts a mail scope among its own as well, since its list of scopes has it.
+  grant.addOIDCScope(scopes.join(' '));
   grant.addResourceScope(RESOURCE, scopes.filter((scope) => MAIL_SCOPES.includes(scope)));
   return grant.save();
 }

@@ -90,8 +90,8 @@ const guarded = (handler) => (req, res) => Promise.resolve(handler(req, res)).ca
 });
 
 const inner = http.createServer(guarded(async (req, res) => {
-  if (req.url === '/_introspect') { sendJson(res, 200, await introspect(await readBody(req))); return; }
-  if (req.url.startsWith('/interaction/')) { await interact(provider, req, res, req.method === 'POST' ? await readBody(req) : ''); return; }
+  if (req.url === '/_introspect') { sendJson(res, 200, await introspect((await readBody(req)).toString())); return; }
+  if (req.url.startsWith('/interaction/')) { await interact(provider, req, res, (await readBody(req)).toString()); return; }
   await provider.callback()(req, res);
 }));
 
