@@ -44,7 +44,7 @@ std::string heard_telemetry::lines() const {
   return out;
 }
 
-herd_world::herd_world() {
+herd_world::herd_world(const peers::test_ca* authority) {
   store::postgres::options s;
   s.url = database_.url();
   s.keys = test_keys();
@@ -53,7 +53,7 @@ herd_world::herd_world() {
   store_ = std::move(*opened);
   net::network_options n;
   n.policy = *net::target_policy::parse("all");
-  n.ca_file = ca_.ca_file();
+  n.ca_file = (authority != nullptr ? *authority : ca_).ca_file();
   auto network = net::network::create(n);
   if (!network) throw std::runtime_error(describe(network.error()));
   network_ = std::move(*network);

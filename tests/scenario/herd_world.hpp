@@ -64,7 +64,8 @@ class herd_world : public ::testing::Test {
  protected:
   static constexpr std::chrono::seconds patience{60};
 
-  herd_world();
+  /// `authority`: whom the network trusts; null: an own one.
+  explicit herd_world(const peers::test_ca* authority = nullptr);
   ~herd_world() override;
 
   /// A node of its own; joins, claims and serves until `stop_herd` or the test's end.
