@@ -212,6 +212,9 @@ TEST_F(channels_test, of_two_editors_of_one_revision_one_is_told) {
         const auto present = must(own.get_channel(anyone, t, c.id));
         const auto changed = own.update_channel(anyone, t, c.id, spec(fmt::format("{}.{}", i, r)), present.revision, "operator");
         ++(changed ? done : changed.error().code == failure::conflict ? refused : strange);
+        if (changed) {
+          EXPECT_EQ(changed->revision, present.revision + 1) << "an edit of another one was lost";
+        }
       }
     });
   }
@@ -280,24 +283,30 @@ TEST_F(channels_test, disabling_and_enabling_reaches_the_leases_and_the_state) {
   EXPECT_EQ(must(store.get_channel(anyone, t, c)).state, channel_state::connecting);
 }
 
-TEST_F(channels_test, an_edit_waits_for_whoever_writes_the_status) {
+TEST_F(channels_test, whoever_changes_a_channel_waits_for_its_fetchers_commit) {
   const auto t = tenant();
-  const auto c = channel(t).id;
+  const auto c = channel(t).id, d = channel(t).id;
   pqxx::connection slow(database.superuser_url());
   pqxx::work fetcher(slow);
-  fetcher.exec(fmt::format("SELECT 1 FROM channel_leases WHERE channel_id = {} FOR NO KEY UPDATE", c.value));
-  std::thread editor([&] {
-    const auto mine = database.connect();
-    store::pg_admin_store own(*mine, *keys);
-    auto s = spec();
-    s.enabled = false;
-    EXPECT_EQ(must(own.update_channel(anyone, t, c, s, 0, "operator")).state, channel_state::disabled);
-  });
-  wait_for_lock_waiters(1);
-  fetcher.exec(fmt::format("UPDATE channel_status SET state = 'active' WHERE channel_id = {}", c.value));
+  fetcher.exec("SELECT 1 FROM channel_leases FOR NO KEY UPDATE");
+  const auto wait_and = [&](auto work) {
+    return std::thread([this, work] {
+      const auto mine = database.connect();
+      store::pg_admin_store own(*mine, *keys);
+      work(own);
+    });
+  };
+  std::thread all[] = {wait_and([&](auto& s) { must(s.update_channel(anyone, t, c, spec("edited"), 0, "operator")); }),
+                       wait_and([&](auto& s) { must(s.put_credential(anyone, t, c, basic(), "operator")); }),
+                       wait_and([&](auto& s) { EXPECT_TRUE(s.delete_channel(anyone, t, d)); })};
+  wait_for_lock_waiters(3);
+  fetcher.exec("UPDATE channel_status SET state = 'active', switching = 'done', observed_generation = 1");
   fetcher.commit();
-  editor.join();
-  EXPECT_EQ(must(store.get_channel(anyone, t, c)).state, channel_state::disabled);
+  for (auto& one : all) one.join();
+  const auto r = must(store.get_channel(anyone, t, c));
+  EXPECT_EQ(r.spec.name, "edited");
+  EXPECT_EQ(r.state, channel_state::active);
+  EXPECT_EQ(r.switching, switch_state::running);
 }
 
 // ---- deleting ---------------------------------------------------------------------------------------------------------------------------
@@ -337,7 +346,7 @@ TEST_F(channels_test, a_deleted_channel_is_gone_with_all_it_had) {
   store::commit_unit late;
   late.guard = guard;
   late.messages.push_back(message(3, "late"));
-  EXPECT_EQ(must(mail.commit({late}))[0].status.error().code, failure::fenced);
+  EXPECT_EQ(why(must(mail.commit({late})).at(0).status), failure::fenced);
   EXPECT_EQ(count(fmt::format("ledger WHERE channel_id = {}", c.value)), 0) << "a row that nobody will ever remove";
   ASSERT_TRUE(mail.release(life, {guard}));
   EXPECT_EQ(count(fmt::format("channel_leases WHERE channel_id = {}", c.value)), 0);

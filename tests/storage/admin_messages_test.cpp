@@ -123,7 +123,7 @@ TEST_F(feed_test, a_reader_never_passes_over_a_message_that_commits_late) {
         store::commit_unit u;
         u.guard = g;
         u.messages = {message(i, "x")};
-        EXPECT_TRUE(must(own.commit({u}))[0].status);
+        EXPECT_TRUE(must(own.commit({u})).at(0).status);
       }
     });
   }

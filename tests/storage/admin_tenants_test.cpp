@@ -109,7 +109,7 @@ TEST_F(tenants_test, a_deleted_tenant_leaves_nothing_behind) {
   store::commit_unit late;
   late.guard = guard;
   late.messages.push_back(message(3, "late"));
-  EXPECT_EQ(must(mail.commit({late}))[0].status.error().code, failure::fenced);
+  EXPECT_EQ(why(must(mail.commit({late})).at(0).status), failure::fenced);
   ASSERT_TRUE(mail.release(life, {guard}));
   EXPECT_EQ(count(fmt::format("channel_leases WHERE tenant_id = {}", t.value)), 1) << "the other one is still held";
 }

@@ -101,6 +101,22 @@ TEST_F(seals_test, a_value_that_cannot_be_opened_is_named_and_the_old_key_stays_
   EXPECT_TRUE(herd.load_channel(t, b)) << "the others are sealed anew all the same";
 }
 
+TEST_F(seals_test, a_token_that_is_being_rotated_is_waited_for) {
+  const auto t = tenant();
+  const auto c = must(store.create_channel(anyone, t, spec(), oauth2(app(t), "used"), "operator")).id;
+  pqxx::connection slow(database.superuser_url());
+  pqxx::work node(slow);
+  const auto sealed = keys->seal(fmt::format("credential/{}/{}/1/refresh_token", to_string(t), to_string(c)), "fresh");
+  node.exec_params("UPDATE credentials SET sealed_refresh_token = $1", pqxx::binarystring(sealed));
+  std::thread rotation([&] { EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 2U) << "the token and the app's secret"; });
+  wait_for_lock_waiters(1);
+  node.commit();
+  rotation.join();
+  const auto now_keys = only_new_key();
+  store::pg_mail_store herd(*link, *now_keys, 0, 14);
+  EXPECT_EQ(must(herd.load_channel(t, c)).credential.refresh_token.reveal(), "fresh");
+}
+
 TEST_F(seals_test, refresh_tokens_that_rotate_meanwhile_are_not_lost) {
   const auto t = tenant();
   const auto a = app(t);

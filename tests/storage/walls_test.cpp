@@ -41,7 +41,7 @@ class walls : public ::testing::TestWithParam<login> {
     u.messages[1].source = {protocol_kind::imap, "INBOX", {1}, {2}, ""};
     u.messages[1].blob = must(mail.new_blob(s.guard));
     ASSERT_TRUE(mail.put_chunk(s.guard, u.messages[1].blob, 0, "chunk"));
-    ASSERT_TRUE(must(mail.commit({u}))[0].status);
+    ASSERT_TRUE(must(mail.commit({u})).at(0).status);
     ASSERT_TRUE(mail.note_try(s.guard, {protocol_kind::imap, "INBOX", {1}, {9}, ""}));
   }
 
