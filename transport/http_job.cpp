@@ -152,6 +152,9 @@ void http_job::set_method() {
     curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
     return;
   }
+  // A request whose answer was lost on a connection used before is sent again by libcurl, POST or not. A refresh token used twice revokes
+  // the grant: such requests get a connection of their own, on which libcurl reports the loss.
+  if (request_.method == "POST" && !request_.repeatable) curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 1L);
   if (!body.empty() || request_.method == "POST" || request_.method == "PUT" || request_.method == "PATCH") {
     curl_easy_setopt(easy_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
     curl_easy_setopt(easy_, CURLOPT_POSTFIELDS, body.data());   // not copied: the job outlives the handle

@@ -119,6 +119,8 @@ struct http_request {
   secret<> body;
   std::size_t max_reply_bytes = 256 * 1024;
   bool follow_redirects = false;
+  /// A POST may reach the server twice (a webhook: its id lets the receiver drop the second). See http_job::set_method.
+  bool repeatable = false;
 };
 
 struct http_reply {

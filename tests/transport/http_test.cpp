@@ -83,7 +83,7 @@ TEST_F(http, get_and_post_carry_what_was_given) {
   http_request bare = get(url(server));
   bare.method = "DELETE";
   ASSERT_TRUE(send(bare));
-  EXPECT_EQ(server.accepted(), 2u) << "one connection for each spelling is used again";
+  EXPECT_EQ(server.accepted(), 3u) << "one connection for each spelling is used again, and one for the POST";
 
   const std::lock_guard lock(m);
   ASSERT_EQ(requests.size(), 5u);
@@ -96,6 +96,35 @@ TEST_F(http, get_and_post_carry_what_was_given) {
   EXPECT_TRUE(requests[1].ends_with(std::string("\r\n\r\n{\"a\":\0}", 11)));
   EXPECT_THAT(requests[2], ::testing::StartsWith("PUT /token HTTP/1.1\r\n"));
   EXPECT_THAT(requests[3], ::testing::StartsWith("DELETE / HTTP/1.1\r\n"));
+}
+
+TEST_F(http, a_post_whose_answer_is_lost_is_not_sent_again_unless_it_may_be) {
+  std::mutex m;
+  std::vector<std::string> bodies;
+  const peer server([&](client& c) {
+    for (bool first = true;; first = false) {
+      const auto r = read_request(c);
+      if (r.empty()) return;
+      const std::string body = r.substr(r.find("\r\n\r\n") + 4);
+      const std::lock_guard lock(m);
+      bodies.push_back(body);
+      if (body == "lose" || (body == "lose on a used connection" && !first)) return;
+      c.write(ok("hello"));
+    }
+  });
+  http_request post = get(url(server, "/token"));
+  post.method = "POST";
+  const auto say = [&](const char* body, bool repeatable) {
+    post.body = secret<>(std::string(body));
+    post.repeatable = repeatable;
+    return send(post);
+  };
+  ASSERT_TRUE(say("first", false));
+  EXPECT_FALSE(say("lose", false)) << "the caller must learn that it does not know what became of it";
+  ASSERT_TRUE(say("second", true));
+  EXPECT_TRUE(say("lose on a used connection", true)) << "sent again on a new one";
+  const std::lock_guard lock(m);
+  EXPECT_THAT(bodies, ElementsAre("first", "lose", "second", "lose on a used connection", "lose on a used connection"));
 }
 
 TEST_F(http, any_status_is_a_reply) {
