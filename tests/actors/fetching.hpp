@@ -202,6 +202,7 @@ class fetching : public world {
     net.refuse = {};
     mail.fault = {};
     mail.lose_answer = {};
+    mail.refuse = {};
   }
 
   memory_reactor reactor;

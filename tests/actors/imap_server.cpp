@@ -246,12 +246,12 @@ void imap_server::session::fetch(const command& c) {
   const bool body = c.arguments.find("BODY.PEEK[]") != std::string::npos;
   const bool header = c.arguments.find("BODY.PEEK[HEADER]") != std::string::npos;
   const bool size = c.arguments.find("RFC822.SIZE") != std::string::npos;
-  const auto messages = here().messages;   // the answer is of this moment
-  const auto largest = messages.empty() ? 0 : messages.back().uid;
-  std::size_t sequence = 0;
-  for (const auto& m : messages) {
-    ++sequence;
-    if (!in_set(set, m.uid, largest)) continue;
+  const auto& now = here().messages;
+  const auto largest = now.empty() ? 0 : now.back().uid;
+  std::vector<std::pair<std::size_t, server_message>> asked;   // the answer is of this moment, whatever hooks do
+  for (std::size_t i = 0; i < now.size(); ++i)
+    if (in_set(set, now[i].uid, largest)) asked.emplace_back(i + 1, now[i]);
+  for (const auto& [sequence, m] : asked) {
     std::string items = fmt::format("UID {} INTERNALDATE \"{}\"", m.uid, internal_date(m.date));
     if (size) items += fmt::format(" RFC822.SIZE {}", m.claimed_size.value_or(m.raw.size()));
     if (header) {

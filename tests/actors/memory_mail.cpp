@@ -107,6 +107,7 @@ result<std::vector<store::commit_outcome>> memory_mail::commit(const std::vector
   if (fault) {
     if (const auto f = fault("commit")) return fail(*f, "by order of the test");
   }
+  if (refuse && refuse(units)) return fail(failure::store_failed, "by order of the test");
   std::vector<store::commit_outcome> all;
   for (const auto& u : units) all.push_back(commit_one(u));
   ++commits;

@@ -51,6 +51,8 @@ class memory_mail : public fake_mail {
   std::map<blob_id, std::map<std::int32_t, std::string>> blobs;
   /// Asked before every call: what fails, or nullopt.
   std::function<std::optional<failure>(std::string_view what)> fault;
+  /// Asked before every commit: true refuses the whole group.
+  std::function<bool(const std::vector<store::commit_unit>&)> refuse;
   /// Asked after every commit: true loses its answer (the connection broke when it was given).
   std::function<bool()> lose_answer;
   std::size_t commits = 0;

@@ -36,6 +36,7 @@ class hand_executor : public store::executor {
   bool held = false;       ///< jobs wait
   bool full = false;
   std::function<mono_time()> now;
+  std::function<std::size_t(std::size_t)> pick;   ///< which of so many jobs is done first; none: the first
   std::size_t jobs = 0, urgent_jobs = 0;
 
   bool submit(deadline until, job work, bool urgent) override {
@@ -51,7 +52,10 @@ class hand_executor : public store::executor {
   bool run(bool forced = false) {
     if ((held && !forced) || waiting_.empty()) return false;
     auto all = std::exchange(waiting_, {});
-    for (auto& [until, work] : all) {
+    while (!all.empty()) {
+      const auto at = all.begin() + static_cast<std::ptrdiff_t>(pick ? pick(all.size()) : 0);
+      auto [until, work] = std::move(*at);
+      all.erase(at);
       store::session s{*stores, admin};
       if (until.expired(now())) {
         work(fail(failure::timed_out, "queued too long"));
