@@ -1,4 +1,4 @@
-// protocol/imap/classify: what a NO, BAD or BYE means: response codes (RFC 3501, RFC 5530), and the phrases of well-known servers (quirks.hpp).
+// protocol/imap/classify: what a NO, BAD or BYE means, by its response code (RFC 3501, RFC 5530) and by well-known phrases (quirks.hpp).
 //
 // Owns:   the order of decision: a back-off time, a telling phrase, the response code, an excuse, the phase.
 // Never:  concludes from a mail server's NO that a person must consent again: only the token endpoint may say that.

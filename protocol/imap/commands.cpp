@@ -80,7 +80,8 @@ result<command_id> engine::enqueue(command_kind kind, std::vector<std::string> p
   if (failure_) return fail(*failure_);
   if (bye_) return fail(*bye_);
   const bool blocked = std::any_of(queue_.begin(), queue_.end(), [](const command& c) {
-    return c.kind == command_kind::starttls || c.kind == command_kind::login || c.kind == command_kind::compress || c.kind == command_kind::logout;
+    return c.kind == command_kind::starttls || c.kind == command_kind::login || c.kind == command_kind::compress ||
+           c.kind == command_kind::logout;
   });
   // Nothing may stand behind STARTTLS, a login, COMPRESS or LOGOUT: what follows depends on how they end.
   if (state_ == state::greeting || state_ == state::tls || state_ == state::logout || state_ == state::over || blocked ||
@@ -126,7 +127,7 @@ void engine::send(command& c) {
   if (c.kind == command_kind::login) told_capabilities_ = false;
   if (c.kind == command_kind::idle) {
     idle_active_ = false;
-    idle_ending_ = queue_.back().id != c.id;   // others wait already: DONE goes out with the "+"
+    idle_ending_ = queue_.back().id != c.id;  // others wait already: DONE goes out with the "+"
   }
   output_ += fmt::format("A{} ", c.id);
   send_part(c);
@@ -249,8 +250,8 @@ result<command_id> engine::fetch(const uid_set& uids, fetch_what what) {
 
 result<command_id> engine::store(const uid_set& uids, flag f) {
   if (uids.empty()) return fail(failure::internal, "UID STORE of nothing");
-  return enqueue_authenticated(command_kind::store,
-                               {fmt::format("UID STORE {} +FLAGS.SILENT ({})", uids.to_string(), f == flag::seen ? "\\Seen" : "\\Deleted")});
+  return enqueue_authenticated(
+      command_kind::store, {fmt::format("UID STORE {} +FLAGS.SILENT ({})", uids.to_string(), f == flag::seen ? "\\Seen" : "\\Deleted")});
 }
 
 result<command_id> engine::expunge(const uid_set& uids) {

@@ -60,7 +60,8 @@ result<std::string_view> deflate_layer::next_piece() {
   if (damaged_ && n == 0) return fail(failure::protocol_violation, "the compressed stream is damaged");
   unpacked_ += n;
   if (unpacked_ > limits::imap_inflated_bytes)
-    return fail(failure::limit_exceeded, fmt::format("compressed bytes that unpack into more than {} MB", limits::imap_inflated_bytes / limits::mib));
+    return fail(failure::limit_exceeded,
+                fmt::format("compressed bytes that unpack into more than {} MB", limits::imap_inflated_bytes / limits::mib));
   if (n == 0) {
     piece_.reset();
     if (ended_ && z.avail_in > 0) return next_piece();

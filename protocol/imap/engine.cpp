@@ -31,12 +31,13 @@ bool begins_with(std::string_view line, std::string_view prefix) {
 bool is_prose(std::string_view line) {
   if (line.substr(0, 2) != "* ") return true;
   const auto word = line.substr(2, std::min(line.find(' ', 2), line.size()) - 2);
-  return equal_text(word, "OK") || equal_text(word, "NO") || equal_text(word, "BAD") || equal_text(word, "BYE") || equal_text(word, "PREAUTH");
+  return equal_text(word, "OK") || equal_text(word, "NO") || equal_text(word, "BAD") || equal_text(word, "BYE") ||
+         equal_text(word, "PREAUTH");
 }
 
 struct announced {
-  std::size_t text_end = 0;            ///< where "{" or "~{" stands
-  std::optional<std::uint64_t> size;   ///< nullopt: beyond counting
+  std::size_t text_end = 0;           ///< where "{" or "~{" stands
+  std::optional<std::uint64_t> size;  ///< nullopt: beyond counting
 };
 
 /// The literal that a line announces at its end, if it does (RFC 3501, 4.3; literal8 of RFC 3516; "+" is tolerated).
@@ -231,8 +232,10 @@ error engine::ended(wall_time now) const {
   // A goodbye in a hurry, without its line end (quirk::no_final_newline). Of nothing else is a part taken for the whole.
   if (!line_done_ && reading_ == reading::line && begins_with(line_, "* BYE")) return bye_error(std::string_view(line_).substr(5), now);
   if (state_ == state::greeting) return error{failure::connection_lost, "the server closed without a greeting", {}};
-  if (reading_ == reading::body) return error{failure::connection_lost, fmt::format("the server closed {} bytes before the end of a message", literal_left_), {}};
-  if (!queue_.empty()) return error{failure::connection_lost, fmt::format("the server closed without answering {}", to_string(queue_.front().kind)), {}};
+  if (reading_ == reading::body)
+    return error{failure::connection_lost, fmt::format("the server closed {} bytes before the end of a message", literal_left_), {}};
+  if (!queue_.empty())
+    return error{failure::connection_lost, fmt::format("the server closed without answering {}", to_string(queue_.front().kind)), {}};
   return error{failure::connection_lost, "the server closed the session", {}};
 }
 

@@ -209,8 +209,8 @@ class engine {
   result<command_id> select(std::string_view mailbox, bool read_only);
   result<command_id> status(std::string_view mailbox);
   result<command_id> noop();
-  /// UIDs of all messages whose internal date is `since` or later, and of some that are up to two days older: SEARCH knows days only, of the
-  /// time zone each message was stored in (RFC 3501, 6.4.4). The caller looks at the dates.
+  /// UIDs of all messages whose internal date is `since` or later, and of some that are up to two days older: SEARCH knows days only, of
+  /// the time zone each message was stored in (RFC 3501, 6.4.4). The caller looks at the dates.
   result<command_id> search_since(wall_time since);
   result<command_id> fetch(const uid_set& uids, fetch_what what);
   result<command_id> store(const uid_set& uids, flag f);

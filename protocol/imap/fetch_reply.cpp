@@ -1,4 +1,4 @@
-// protocol/imap/fetch_reply: FETCH responses (RFC 3501, 7.4.2), taken apart from literal to literal, so that a message never stands in memory.
+// protocol/imap/fetch_reply: FETCH responses (RFC 3501, 7.4.2), taken apart from literal to literal: no message ever stands in memory.
 //
 // The text before a literal is read up to the item whose value the literal is. A body that a UID FETCH asked for passes through as events;
 // any other top-level literal is counted and dropped; a literal inside a list (an envelope) stays in the line.
@@ -21,7 +21,7 @@ constexpr std::uint64_t uid_most = 0xFFFFFFFFu;
 struct body_item {
   std::string_view name;
   bool headers_only;
-  bool echoed;   ///< quirk::echoed_peek
+  bool echoed;  ///< quirk::echoed_peek
 };
 
 /// Items that are a whole message or its whole header. Parts ("BODY[1]", "BODY[]<0>", "BODY[TEXT]") are none.
@@ -41,13 +41,14 @@ const body_item* find_body_item(std::string_view item) {
 
 /// Holds message bytes, whole or in part.
 bool is_body_part(std::string_view item) {
-  return equal_text(item.substr(0, 5), "BODY[") || equal_text(item.substr(0, 10), "BODY.PEEK[") || equal_text(item.substr(0, 7), "BINARY[") ||
-         equal_text(item.substr(0, 6), "RFC822");
+  return equal_text(item.substr(0, 5), "BODY[") || equal_text(item.substr(0, 10), "BODY.PEEK[") ||
+         equal_text(item.substr(0, 7), "BINARY[") || equal_text(item.substr(0, 6), "RFC822");
 }
 }  // namespace
 
 void engine::malformed_fetch() {
-  fail_session(failure::protocol_violation, fmt::format("a FETCH response that cannot be read (message {})", fetch_ ? fetch_->sequence : 0));
+  fail_session(failure::protocol_violation,
+               fmt::format("a FETCH response that cannot be read (message {})", fetch_ ? fetch_->sequence : 0));
 }
 
 /// True if line_ begins a FETCH response: "* 12 FETCH (".
@@ -144,14 +145,14 @@ bool engine::read_fetch_value(scanner& in, std::string_view item) {
   if (equal_text(item, "INTERNALDATE")) {
     std::string unescaped;
     const auto text = in.string(unescaped);
-    if (text) told.internal_date = parse_internal_date(*text);   // a date nobody can read is as good as none
+    if (text) told.internal_date = parse_internal_date(*text);  // a date nobody can read is as good as none
     return text.has_value();
   }
   if (in.peek() == '"' && find_body_item(item)) return read_quoted_body(in, item);
   bool headers_only = false;
   if (!equal_text(item, "FLAGS") && !equal_text(item, "MODSEQ") && !wanted(item, headers_only))
     quirks_.meet(is_body_part(item) ? quirk::unasked_body : quirk::unasked_item);
-  return in.skip_value();   // NIL for a body: the message has gone
+  return in.skip_value();  // NIL for a body: the message has gone
 }
 
 bool engine::read_quoted_body(scanner& in, std::string_view item) {
@@ -196,7 +197,8 @@ bool engine::wanted(std::string_view item, bool& headers_only) {
   if (!body) return false;
   headers_only = body->headers_only;
   const auto what = headers_only ? fetch_what::headers : fetch_what::body;
-  const bool asked = std::any_of(queue_.begin(), queue_.end(), [&](const command& c) { return c.sent && c.kind == command_kind::fetch && c.what == what; });
+  const bool asked = std::any_of(queue_.begin(), queue_.end(),
+                                 [&](const command& c) { return c.sent && c.kind == command_kind::fetch && c.what == what; });
   if (asked && body->echoed) quirks_.meet(quirk::echoed_peek);
   return asked;
 }

@@ -44,8 +44,7 @@ result<command_id> engine::login(const sasl::credentials& who) {
     }
   } else {
     const bool plain_login = who.type == auth_type::basic && mechanism.error().code == failure::mechanism_missing &&
-                             !capabilities_.has(capability::login_disabled) && (options_.encrypted || options_.allow_unencrypted) &&
-                             sasl::is_safe_username(who.username);
+                             !capabilities_.has(capability::login_disabled) && (options_.encrypted || options_.allow_unencrypted);
     if (!plain_login) {
       if (who.type == auth_type::basic && capabilities_.has(capability::login_disabled) &&
           mechanism.error().code == failure::mechanism_missing)
@@ -66,7 +65,7 @@ result<command_id> engine::login(const sasl::credentials& who) {
 void engine::on_login_continuation(std::string_view text) {
   auto& run = *login_;
   if (!run.mechanism) return fail_session(failure::protocol_violation, "a continuation that LOGIN did not ask for");
-  if (run.failure) return fail_session(error(*run.failure));   // withdrawn already, and it goes on asking
+  if (run.failure) return fail_session(error(*run.failure));  // withdrawn already, and it goes on asking
   if (text.size() > limits::sasl_challenge_bytes * 4 / 3 + 4)
     return fail_session(failure::limit_exceeded, fmt::format("a challenge of more than {} bytes", limits::sasl_challenge_bytes));
   result<secret<>> answer = secret<>{};

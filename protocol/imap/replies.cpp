@@ -201,8 +201,7 @@ phase engine::phase_of(const command* c) const {
   }
 }
 
-error engine::refusal_error(const command* c, std::string_view status, std::string_view code, std::string_view text,
-                            wall_time now) const {
+error engine::refusal_error(const command* c, std::string_view status, std::string_view code, std::string_view text, wall_time now) const {
   refusal r;
   r.where = phase_of(c);
   r.status = status;
@@ -216,7 +215,7 @@ error engine::refusal_error(const command* c, std::string_view status, std::stri
   }
   auto out = classify(r, now);
   // "BAD unknown command LOGIN joe hunter2": what a server repeats must not end in a log through us.
-  if (repeats_secret(text) || repeats_secret(code) || repeats_secret(detail)) out.detail = "login: (the server repeated the secret)";
+  if (repeats_secret(text) || repeats_secret(r.code) || repeats_secret(detail)) out.detail = "login: (the server repeated the secret)";
   return out;
 }
 
@@ -245,7 +244,6 @@ void engine::on_tagged(std::string_view tag, std::string_view rest) {
     if (c.kind == command_kind::select) {
       // A failed SELECT leaves no mailbox selected (RFC 3501, 6.3.1).
       select_.reset();
-      uid_validity_ = {};
       state_ = state::authenticated;
     }
     if (c.kind == command_kind::idle) idle_active_ = idle_ending_ = false;
@@ -294,7 +292,7 @@ bool engine::utf8_names() const {
   return utf8_enabled_ || (capabilities_.has(capability::imap4rev2) && !capabilities_.has(capability::imap4rev1));
 }
 
-// ---- data --------------------------------------------------------------------------------------------------------------------------------
+// ---- data -------------------------------------------------------------------------------------------------------------------------------
 
 void engine::on_numbered(std::uint32_t number, std::string_view rest) {
   const auto word = take_word(rest);
@@ -306,7 +304,7 @@ void engine::on_numbered(std::uint32_t number, std::string_view rest) {
     return push(event::exists{number});
   }
   if (equal_text(word, "EXPUNGE")) return push(event::expunged{number});
-  if (!equal_text(word, "FETCH")) return;   // RECENT, and what extensions add
+  if (!equal_text(word, "FETCH")) return;  // RECENT, and what extensions add
   if (!begin_fetch()) return malformed_fetch();
   finish_fetch();
 }
@@ -330,7 +328,7 @@ void engine::on_list(std::string_view rest) {
   in = scanner(attributes.substr(end + 1));
   in.skip_spaces();
   std::string unescaped;
-  const bool flat = in.peek() != '"';   // NIL
+  const bool flat = in.peek() != '"';  // NIL
   const auto delimiter = in.string(unescaped);
   if (!delimiter) return;
   event::mailbox e;

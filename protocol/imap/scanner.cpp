@@ -142,7 +142,8 @@ std::optional<wall_time> parse_internal_date(std::string_view text) {
   int month = 0;
   for (std::size_t i = 0; i < months.size(); ++i)
     if (equal_text(text.substr(3, 3), months[i])) month = static_cast<int>(i) + 1;
-  const int day = two(0), year_high = two(7), year_low = two(9), hour = two(12), minute = two(15), second = two(18), zone_h = two(22), zone_m = two(24);
+  const int day = two(0), year_high = two(7), year_low = two(9), hour = two(12), minute = two(15), second = two(18), zone_h = two(22),
+            zone_m = two(24);
   if (month == 0 || day < 1 || year_high < 0 || year_low < 0 || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 ||
       second > 60 || zone_h < 0 || zone_h > 15 || zone_m < 0 || zone_m > 59 || (text[21] != '+' && text[21] != '-'))
     return std::nullopt;
@@ -157,7 +158,8 @@ std::optional<wall_time> parse_internal_date(std::string_view text) {
 
 std::string format_search_date(wall_time t) {
   const std::chrono::year_month_day d{std::chrono::floor<std::chrono::days>(t)};
-  return fmt::format("{}-{}-{:04}", static_cast<unsigned>(d.day()), months[static_cast<unsigned>(d.month()) - 1], static_cast<int>(d.year()));
+  return fmt::format("{}-{}-{:04}", static_cast<unsigned>(d.day()), months[static_cast<unsigned>(d.month()) - 1],
+                     static_cast<int>(d.year()));
 }
 
 }  // namespace mailherd::imap

@@ -1,5 +1,5 @@
-// protocol/imap/search_reply: what SEARCH and ESEARCH found (RFC 3501, 7.2.5; RFC 4731). A long answer is handed over while it arrives: it may
-// name every message of a mailbox. A number that cannot be read ends the session: a message left out here would be left out for good.
+// protocol/imap/search_reply: what SEARCH and ESEARCH found (RFC 3501, 7.2.5; RFC 4731). A long answer is handed over while it arrives: it
+// may name every message of a mailbox. A number that cannot be read ends the session: a message left out here would be left out for good.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,8 +19,8 @@ bool begins_with(std::string_view line, std::string_view prefix) {
 }
 
 struct esearch_set {
-  std::size_t at = 0;     ///< where the set behind ALL begins
-  bool by_uid = false;    ///< otherwise its numbers are sequence numbers
+  std::size_t at = 0;   ///< where the set behind ALL begins
+  bool by_uid = false;  ///< otherwise its numbers are sequence numbers
 };
 
 /// In `(TAG "A3") UID COUNT 3 ALL 1:5,9`; nullopt: there is no ALL (yet).
@@ -75,10 +75,9 @@ void engine::on_search(std::string_view numbers) {
   std::size_t told = 0;
   while (true) {
     in.skip_spaces();
-    if (in.at_end() || in.peek() == '(') break;   // "(MODSEQ 917162500)" comes last (RFC 7162, 3.1.5)
+    if (in.at_end() || in.peek() == '(') break;  // "(MODSEQ 917162500)" comes last (RFC 7162, 3.1.5)
     const auto n = in.number();
-    if (!n || *n == 0 || *n > 0xFFFFFFFFu || (!in.at_end() && in.peek() != ' '))
-      return fail_session(failure::protocol_violation, "a SEARCH answer that cannot be read");
+    if (!n || *n == 0 || *n > 0xFFFFFFFFu) return fail_session(failure::protocol_violation, "a SEARCH answer that cannot be read");
     const auto uid = static_cast<std::uint32_t>(*n);
     ++told;
     if (!ranges.empty() && ranges.back().last == uid - 1) {
@@ -92,7 +91,7 @@ void engine::on_search(std::string_view numbers) {
 
 void engine::on_esearch(std::string_view rest) {
   const auto set = find_esearch_set(rest);
-  if (!set) return;   // nothing found
+  if (!set) return;  // nothing found
   scanner in(rest.substr(set->at));
   on_esearch_set(in.atom(), set->by_uid);
 }

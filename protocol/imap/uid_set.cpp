@@ -87,7 +87,8 @@ void uid_set::add(mailherd::uid u) {
 }
 
 bool uid_set::contains(mailherd::uid u) const {
-  const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), u.value, [](std::uint32_t value, const range& r) { return value < r.first; });
+  const auto after =
+      std::upper_bound(ranges_.begin(), ranges_.end(), u.value, [](std::uint32_t value, const range& r) { return value < r.first; });
   if (after == ranges_.begin() || u.value == 0) return false;
   const auto& r = *std::prev(after);
   return r.last == 0 || u.value <= r.last;

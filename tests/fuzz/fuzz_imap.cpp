@@ -1,5 +1,5 @@
-// tests/fuzz: the IMAP engine against any bytes of a server: no crash, bounded memory, no secret in a text, bodies exactly as announced, and
-// events that do not depend on how the bytes are cut.
+// tests/fuzz: the IMAP engine against any bytes of a server: no crash, bounded memory, no secret in a text, bodies exactly as announced,
+// and events that do not depend on how the bytes are cut.
 //
 // Input: a byte of flags, then what the server says. Commands follow from events, so that a conversation can get far.
 #include <algorithm>
@@ -15,7 +15,16 @@ namespace {
 using namespace mailherd;
 using fuzz::require;
 
-enum flag : std::uint8_t { token = 1, clear_text = 2, use_starttls = 4, bearer = 8, compressed = 16, utf8 = 32, headers = 64, by_idle = 128 };
+enum flag : std::uint8_t {
+  token = 1,
+  clear_text = 2,
+  use_starttls = 4,
+  bearer = 8,
+  compressed = 16,
+  utf8 = 32,
+  headers = 64,
+  by_idle = 128
+};
 
 const std::string password = "p\xC3\xA4ss", access_token = "the-token";
 /// A SEARCH answer longer than this is handed over in parts, whose borders depend on the cut.
@@ -44,7 +53,8 @@ class conversation {
       react(*e);
       require(engine_.take_output().size() <= limits::engine_output_bytes, "output is bounded");
     }
-    require(engine_.heap_bytes() <= 2 * (limits::imap_line_bytes + limits::imap_small_literal_bytes) + 128 * limits::kib, "memory is bounded");
+    require(engine_.heap_bytes() <= 2 * (limits::imap_line_bytes + limits::imap_small_literal_bytes) + 128 * limits::kib,
+            "memory is bounded");
     const auto reason = engine_.ended(imap::test_now);
     require(fuzz::is_clean(reason.detail) && reason.detail.size() < 4096, "a reason can be shown");
   }

@@ -1,9 +1,10 @@
 // tests/protocol/imap: what a NO, BAD or BYE means, row by row; the table of quirks.
+#include "protocol/imap/classify.hpp"
+
 #include <gmock/gmock.h>
 
 #include <set>
 
-#include "protocol/imap/classify.hpp"
 #include "protocol/imap/quirks.hpp"
 
 namespace mailherd::imap {
@@ -37,7 +38,8 @@ TEST(classify, every_row) {
            row{phase::login, "NO", "SERVERBUG", "Internal error occurred.", server_unavailable, server_unavailable},
            row{phase::login, "NO", "INUSE", "x", server_busy, server_busy},
            row{phase::select, "NO", "IN-USE", "x", server_busy, server_busy},
-           row{phase::login, "NO", "LIMIT", "Maximum number of connections from user+IP exceeded", too_many_connections, too_many_connections},
+           row{phase::login, "NO", "LIMIT", "Maximum number of connections from user+IP exceeded", too_many_connections,
+               too_many_connections},
            row{phase::login, "NO", "LIMIT", "LOGIN Rate limit hit", throttled, throttled},
            row{phase::fetch, "NO", "LIMIT", "x", too_many_connections, too_many_connections},
            row{phase::greeting, "BYE", "LIMIT", "x", too_many_connections, too_many_connections},
@@ -64,8 +66,10 @@ TEST(classify, every_row) {
            row{phase::login, "NO", "", "LogonDenied-BasicAuthBlocked", login_disabled, login_disabled},
            row{phase::select, "NO", "", "Folder doesn't exist.", mailbox_missing, mailbox_missing},
            // Gmail
-           row{phase::login, "NO", "ALERT", "Application-specific password required: https://support.google.com", login_disabled, login_disabled},
-           row{phase::login, "NO", "ALERT", "Please log in via your web browser: https://support.google.com", login_disabled, login_disabled},
+           row{phase::login, "NO", "ALERT", "Application-specific password required: https://support.google.com", login_disabled,
+               login_disabled},
+           row{phase::login, "NO", "ALERT", "Please log in via your web browser: https://support.google.com", login_disabled,
+               login_disabled},
            row{phase::login, "NO", "ALERT", "Too many simultaneous connections. (Failure)", too_many_connections, too_many_connections},
            row{phase::login, "NO", "ALERT", "Your account is not enabled for IMAP use.", no_mailbox_rights, no_mailbox_rights},
            row{phase::mailbox, "BYE", "", "Session expired, please login again.", server_bye, token_rejected},
@@ -88,8 +92,10 @@ TEST(classify, every_row) {
            row{phase::capabilities, "BAD", "", "x", command_refused, command_refused},
            row{phase::fetch, "NO", "UNKNOWN-CTE", "x", command_refused, command_refused},
        }) {
-    EXPECT_EQ(to_string(of(r.where, r.status, r.code, r.text, false).code), to_string(r.with_password)) << r.status << " [" << r.code << "] " << r.text;
-    EXPECT_EQ(to_string(of(r.where, r.status, r.code, r.text, true).code), to_string(r.with_token)) << r.status << " [" << r.code << "] " << r.text;
+    EXPECT_EQ(to_string(of(r.where, r.status, r.code, r.text, false).code), to_string(r.with_password))
+        << r.status << " [" << r.code << "] " << r.text;
+    EXPECT_EQ(to_string(of(r.where, r.status, r.code, r.text, true).code), to_string(r.with_token))
+        << r.status << " [" << r.code << "] " << r.text;
   }
 }
 
@@ -105,8 +111,10 @@ TEST(classify, nothing_a_mail_server_says_asks_for_consent) {
 }
 
 TEST(classify, says_when_to_come_back_only_if_the_server_did) {
-  EXPECT_EQ(of(phase::fetch, "NO", "", "Request is throttled. Suggested Backoff Time: 299910 milliseconds").retry_at, now + milliseconds(299910));
-  EXPECT_EQ(of(phase::fetch, "NO", "X", "Suggested Backoff Time: 99999999999999999999 milliseconds").retry_at, now + std::chrono::hours(24));
+  EXPECT_EQ(of(phase::fetch, "NO", "", "Request is throttled. Suggested Backoff Time: 299910 milliseconds").retry_at,
+            now + milliseconds(299910));
+  EXPECT_EQ(of(phase::fetch, "NO", "X", "Suggested Backoff Time: 99999999999999999999 milliseconds").retry_at,
+            now + std::chrono::hours(24));
   EXPECT_FALSE(of(phase::fetch, "NO", "", "Request is throttled").retry_at);
   EXPECT_FALSE(of(phase::login, "NO", "LIMIT", "x").retry_at);
 }

@@ -122,8 +122,8 @@ TEST(compress, any_split) {
   for (const std::size_t piece : {std::size_t{0}, std::size_t{1}, std::size_t{7}, std::size_t{1'000}}) {
     auto s = compressed();
     s.engine.fetch(uids({5}), fetch_what::body);
-    EXPECT_THAT(s.server(wire, piece), ElementsAre(fmt::format("begin 1 uid=5 {}", message.size()), "body " + message, "fetched 1 uid=5 body", "exists 4",
-                                                   "done 4 UID FETCH"));
+    EXPECT_THAT(s.server(wire, piece), ElementsAre(fmt::format("begin 1 uid=5 {}", message.size()), "body " + message,
+                                                   "fetched 1 uid=5 body", "exists 4", "done 4 UID FETCH"));
   }
 }
 
@@ -163,7 +163,7 @@ TEST(compress, a_bomb_costs_neither_memory_nor_time) {
   s.engine.fetch(uids({5}), fetch_what::body);
   packer server(9);
   std::string wire = server("* 1 FETCH (UID 5 BODY[] {500000000}\r\n", Z_FULL_FLUSH);
-  const auto zeros = server(std::string(2'000'000, '\0'), Z_FULL_FLUSH);   // refers to nothing before it: can be said again
+  const auto zeros = server(std::string(2'000'000, '\0'), Z_FULL_FLUSH);  // refers to nothing before it: can be said again
   for (int i = 0; i < 50; ++i) wire += zeros;
   ASSERT_LT(wire.size(), 200'000u);
   s.engine.receive(wire, test_now);

@@ -35,8 +35,9 @@ TEST(session, from_greeting_to_logout) {
               ElementsAre("mailbox 5 Gesendet & ö (\\HasNoChildren \\Sent) /", "mailbox 5 INBOX () flat", "done 5 LIST"));
   ASSERT_TRUE(s.engine.status("INBOX"));
   EXPECT_EQ(s.sent(), "A6 STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ)\r\n");
-  EXPECT_THAT(s.server("* STATUS INBOX (HIGHESTMODSEQ 917162500999 MESSAGES 12 X-NEW (a b) UNSEEN 3 UIDNEXT 44 UIDVALIDITY 7)\r\nA6 OK\r\n"),
-              ElementsAre("status 6 messages=12 unseen=3 next=44 validity=7 modseq=917162500999", "done 6 STATUS"));
+  EXPECT_THAT(
+      s.server("* STATUS INBOX (HIGHESTMODSEQ 917162500999 MESSAGES 12 X-NEW (a b) UNSEEN 3 UIDNEXT 44 UIDVALIDITY 7)\r\nA6 OK\r\n"),
+      ElementsAre("status 6 messages=12 unseen=3 next=44 validity=7 modseq=917162500999", "done 6 STATUS"));
   ASSERT_TRUE(s.engine.select("inbox", false));
   EXPECT_EQ(s.sent(), "A7 SELECT INBOX (CONDSTORE)\r\n");
   EXPECT_THAT(s.server("* FLAGS (\\Seen)\r\n* OK [PERMANENTFLAGS (\\Seen \\*)] x\r\n* 12 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 7] x\r\n"
@@ -90,7 +91,8 @@ TEST(session, commands_in_a_wrong_state_send_nothing) {
   s.server("A1 OK in\r\n");
   s.sent();
   EXPECT_EQ(s.engine.fetch(uid_set{}, fetch_what::body).error().code, failure::internal) << "nothing to fetch";
-  EXPECT_EQ(s.engine.fetch(uid_set::span({0}, {}), fetch_what::sizes).error().code, failure::internal) << "behind the last UID there can be";
+  EXPECT_EQ(s.engine.fetch(uid_set::span({0}, {}), fetch_what::sizes).error().code, failure::internal)
+      << "behind the last UID there can be";
   EXPECT_EQ(s.engine.expunge(uids({1})).error().code, failure::internal) << "UIDPLUS is not offered";
   EXPECT_EQ(s.engine.login(password_of()).error().code, failure::internal);
   EXPECT_EQ(s.sent(), "");
@@ -102,9 +104,10 @@ TEST(session, one_command_at_a_time_but_fetches) {
   for (std::uint32_t u = 1; u <= 5; ++u) s.engine.fetch(uids({u}), fetch_what::body);
   s.engine.noop();
   s.engine.fetch(uids({6}), fetch_what::body);
-  EXPECT_EQ(s.sent(),
-            "A3 UID FETCH 1 (UID INTERNALDATE BODY.PEEK[])\r\nA4 UID FETCH 2 (UID INTERNALDATE BODY.PEEK[])\r\nA5 UID FETCH 3 (UID INTERNALDATE "
-            "BODY.PEEK[])\r\n");
+  EXPECT_EQ(
+      s.sent(),
+      "A3 UID FETCH 1 (UID INTERNALDATE BODY.PEEK[])\r\nA4 UID FETCH 2 (UID INTERNALDATE BODY.PEEK[])\r\nA5 UID FETCH 3 (UID INTERNALDATE "
+      "BODY.PEEK[])\r\n");
   EXPECT_EQ(s.engine.pending(), 7u);
   EXPECT_THAT(s.server("A3 OK\r\n"), ElementsAre("done 3 UID FETCH"));
   EXPECT_EQ(s.sent(), "A6 UID FETCH 4 (UID INTERNALDATE BODY.PEEK[])\r\n");
@@ -215,9 +218,10 @@ TEST(select_, tells_what_the_server_told) {
   EXPECT_EQ(s.sent(), "A2 EXAMINE INBOX\r\n") << "CONDSTORE was not offered";
   EXPECT_THAT(s.server("* 0 EXISTS\r\nA2 OK [READ-ONLY] x\r\n"), ElementsAre("selected 2 exists=0 validity=0 next=0 modseq=0 read-only"));
   s.engine.select("INBOX", false);
-  EXPECT_THAT(s.server("* 7 EXISTS\r\n* OK [CLOSED] gone\r\n* OK [UIDVALIDITY 4294967295] x\r\n* OK [NOMODSEQ] x\r\n* NO [UIDNOTSTICKY] x\r\n"
-                       "* OK [READ-ONLY] x\r\nA3 OK x\r\n"),
-              ElementsAre("selected 3 exists=0 validity=4294967295 next=0 modseq=0 read-only unsticky"))
+  EXPECT_THAT(
+      s.server("* 7 EXISTS\r\n* OK [CLOSED] gone\r\n* OK [UIDVALIDITY 4294967295] x\r\n* OK [NOMODSEQ] x\r\n* NO [UIDNOTSTICKY] x\r\n"
+               "* OK [READ-ONLY] x\r\nA3 OK x\r\n"),
+      ElementsAre("selected 3 exists=0 validity=4294967295 next=0 modseq=0 read-only unsticky"))
       << "what came before CLOSED belongs to the mailbox before";
   EXPECT_TRUE(s.engine.quirks().met(quirk::unsticky_uids));
 }
@@ -258,7 +262,8 @@ TEST(names, travel_as_the_server_reads_them) {
   EXPECT_EQ(selecting("a\"b\\c", "IMAP4rev1"), "A2 SELECT \"a\\\"b\\\\c\"\r\n");
   EXPECT_EQ(selecting("NIL", "IMAP4rev1"), "A2 SELECT \"NIL\"\r\n");
   EXPECT_EQ(selecting("Entwürfe", "IMAP4rev2"), "A2 SELECT \"Entwürfe\"\r\n") << "a server that is nothing but rev2 knows no UTF-7";
-  EXPECT_EQ(selecting("Entwürfe", "IMAP4rev1 IMAP4rev2"), "A2 SELECT \"Entw&APw-rfe\"\r\n") << "RFC 9051, appendix A.1: until rev2 is enabled";
+  EXPECT_EQ(selecting("Entwürfe", "IMAP4rev1 IMAP4rev2"), "A2 SELECT \"Entw&APw-rfe\"\r\n")
+      << "RFC 9051, appendix A.1: until rev2 is enabled";
   EXPECT_EQ(selecting("\xFF raw", "IMAP4rev1"), "A2 SELECT {5}\r\n") << "a name that only this server can have given us";
   EXPECT_EQ(selecting("\xFF raw", "IMAP4rev1 LITERAL+"), "A2 SELECT {5+}\r\n\xFF raw\r\n");
   EXPECT_EQ(selecting("\xFF raw", "IMAP4rev1 LITERAL-"), "A2 SELECT {5+}\r\n\xFF raw\r\n");
@@ -348,7 +353,8 @@ TEST(starttls, drops_what_was_said_before) {
   ASSERT_TRUE(s.engine.starttls());
   EXPECT_FALSE(s.engine.capability()) << "nothing may stand behind STARTTLS";
   EXPECT_EQ(s.sent(), "A1 STARTTLS\r\n");
-  EXPECT_THAT(s.server("* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nA1 OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] begin\r\n"), ElementsAre("start_tls 1"));
+  EXPECT_THAT(s.server("* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nA1 OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] begin\r\n"),
+              ElementsAre("start_tls 1"));
   EXPECT_FALSE(s.engine.capability()) << "not before the handshake";
   ASSERT_TRUE(s.engine.tls_started());
   EXPECT_TRUE(s.engine.encrypted());
@@ -358,7 +364,8 @@ TEST(starttls, drops_what_was_said_before) {
 }
 
 TEST(starttls, bytes_behind_its_answer_are_an_injection) {
-  for (const char* injected : {"A1 OK\r\nA2 OK injected\r\n", "A1 OK\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n", "A1 OK\r\nx", "A1 OK\r\n\r\n"}) {
+  for (const char* injected :
+       {"A1 OK\r\nA2 OK injected\r\n", "A1 OK\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n", "A1 OK\r\nx", "A1 OK\r\n\r\n"}) {
     auto s = in_the_clear();
     ASSERT_TRUE(s.engine.starttls());
     s.sent();
@@ -425,8 +432,9 @@ TEST(goodbye, is_reported_once_and_stays_the_reason) {
   script s;
   s.select();
   s.engine.fetch(uids({1}), fetch_what::body);
-  EXPECT_THAT(s.server("A3 NO Request is throttled. Suggested Backoff Time: 299910 milliseconds\r\n* BYE Connection closed. 14\r\n* BYE again\r\n"),
-              ElementsAre("refused 3 UID FETCH throttled", "bye server_bye"));
+  EXPECT_THAT(
+      s.server("A3 NO Request is throttled. Suggested Backoff Time: 299910 milliseconds\r\n* BYE Connection closed. 14\r\n* BYE again\r\n"),
+      ElementsAre("refused 3 UID FETCH throttled", "bye server_bye"));
   EXPECT_EQ(s.engine.ended(test_now).code, failure::server_bye);
   EXPECT_EQ(s.engine.noop().error().code, failure::server_bye);
 }

@@ -1,6 +1,6 @@
 // tests/protocol/imap: the engine against a real Dovecot, over a plain socket: every login, names, a mailbox byte for byte, COMPRESS, IDLE.
-#include <gmock/gmock.h>
 #include <arpa/inet.h>
+#include <gmock/gmock.h>
 #include <openssl/evp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -77,15 +77,17 @@ class session {
   bool run(const result<command_id>& id) {
     if (!id) return false;
     return until([&] {
-      return engine.failed() || std::any_of(events.lines().begin(), events.lines().end(), [&](const std::string& line) {
-        return line.rfind(fmt::format("done {} ", *id), 0) == 0 || line.rfind(fmt::format("refused {} ", *id), 0) == 0 ||
-               line.rfind(fmt::format("capabilities {}", *id), 0) == 0 || line.rfind(fmt::format("logged_in {} ", *id), 0) == 0 ||
-               line.rfind(fmt::format("selected {} ", *id), 0) == 0;
-      });
-    }) && !engine.failed();
+             return engine.failed() || std::any_of(events.lines().begin(), events.lines().end(), [&](const std::string& line) {
+                      return line.rfind(fmt::format("done {} ", *id), 0) == 0 || line.rfind(fmt::format("refused {} ", *id), 0) == 0 ||
+                             line.rfind(fmt::format("capabilities {}", *id), 0) == 0 ||
+                             line.rfind(fmt::format("logged_in {} ", *id), 0) == 0 || line.rfind(fmt::format("selected {} ", *id), 0) == 0;
+                    });
+           }) &&
+           !engine.failed();
   }
   bool sign_in() {
-    return (engine.capabilities().known() || run(engine.capability())) && run(engine.login(password_of(user, password))) && engine.authenticated();
+    return (engine.capabilities().known() || run(engine.capability())) && run(engine.login(password_of(user, password))) &&
+           engine.authenticated();
   }
 
   imap::engine engine;
@@ -203,7 +205,7 @@ TEST_F(dovecot, idle_marks_and_expunges) {
   ASSERT_TRUE(s.until([&] { return s.seen(fmt::format("idling {}", *idle)); }));
   server->deliver(user, "Entw&APw-rfe", "Subject: new\r\n\r\nhello\r\n");
   ASSERT_TRUE(s.until([&] { return s.seen("exists 1"); }));
-  const auto listing = s.engine.fetch(uid_set::span({1}, {}), fetch_what::sizes);   // ends the IDLE
+  const auto listing = s.engine.fetch(uid_set::span({1}, {}), fetch_what::sizes);  // ends the IDLE
   ASSERT_TRUE(s.run(listing));
   EXPECT_THAT(s.events.lines(), Contains(fmt::format("done {} IDLE", *idle)));
   EXPECT_THAT(s.events.lines(), Contains(testing::StartsWith("fetched 1 uid=1 size=23 date=")));

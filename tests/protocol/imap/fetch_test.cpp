@@ -56,16 +56,18 @@ TEST(body, uid_before_or_behind) {
 }
 
 TEST(body, one_message_per_response) {
-  EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] {1}\r\na BODY[] {1}\r\nb)\r\n"), ElementsAre("begin 1 uid=5 1", "body a", "failed protocol_violation"));
-  EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] \"a\" RFC822 {1}\r\nb)\r\n"), ElementsAre("begin 1 uid=5 1", "body a", "failed protocol_violation"));
+  EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] {1}\r\na BODY[] {1}\r\nb)\r\n"),
+              ElementsAre("begin 1 uid=5 1", "body a", "failed protocol_violation"));
+  EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] \"a\" RFC822 {1}\r\nb)\r\n"),
+              ElementsAre("begin 1 uid=5 1", "body a", "failed protocol_violation"));
   EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] {1}\r\na UID 6)\r\n"), ElementsAre("begin 1 uid=5 1", "body a", "failed protocol_violation"))
       << "whose body was it?";
   EXPECT_THAT(told("* 1 FETCH (UID 5 UID 5 BODY[] {1}\r\na UID 5)\r\n"), ElementsAre("begin 1 uid=5 1", "body a", "fetched 1 uid=5 body"));
 }
 
 TEST(body, a_part_never_passes_for_the_message) {
-  for (const char* item : {"BODY[TEXT]", "BODY[1]", "BODY[]<0>", "BODY[HEADER]", "BODY[HEADER.FIELDS (UID)]", "BINARY[]", "RFC822.TEXT", "RFC822.HEADER",
-                           "X-BODY[]", "BODY[1.MIME]", "X-RFC822"}) {
+  for (const char* item : {"BODY[TEXT]", "BODY[1]", "BODY[]<0>", "BODY[HEADER]", "BODY[HEADER.FIELDS (UID)]", "BINARY[]", "RFC822.TEXT",
+                           "RFC822.HEADER", "X-BODY[]", "BODY[1.MIME]", "X-RFC822"}) {
     auto s = fetching();
     EXPECT_THAT(s.server(fmt::format("* 1 FETCH (UID 5 {} {{200}}\r\n{} FLAGS (\\Seen))\r\n", item, std::string(200, 'x'))),
                 ElementsAre("fetched 1 uid=5"))
@@ -94,13 +96,20 @@ TEST(body, other_literals_large_and_small_go_by) {
   const std::string large(100'000, 'x');
   EXPECT_THAT(told("* 1 FETCH (UID 5 X-GM-BLOB {100000}\r\n" + large + " BODY[TEXT] {100000}\r\n" + large + " BODY[] {1}\r\nm)\r\n"),
               ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 body"));
-  EXPECT_THAT(told("* 1 FETCH (ENVELOPE (\"d\" {9}\r\nsub)ject\" ((\"n\" NIL {2}\r\nme \"x\")) NIL) UID 5 BODY[] {1}\r\nm ENVELOPE ({0}\r\n))\r\n"),
+  EXPECT_THAT(
+      told("* 1 FETCH (ENVELOPE (\"d\" {9}\r\nsub)ject\" ((\"n\" NIL {2}\r\nme \"x\")) NIL) UID 5 BODY[] {1}\r\nm ENVELOPE ({0}\r\n))\r\n"),
+      ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 body"));
+}
+
+TEST(body, short_ones_in_quotes_come_once_whatever_follows) {
+  EXPECT_THAT(told("* 1 FETCH (UID 5 BODY[] \"m\" ENVELOPE ({1}\r\nx {2}\r\nyy) X (({0}\r\n)))\r\n"),
               ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 body"));
 }
 
 TEST(body, items_nobody_asked_for_are_read_over) {
   auto s = fetching();
-  EXPECT_THAT(s.server("* 1 FETCH (X-GM-MSGID 1278455344230334865 X-GM-LABELS (\"\\\\Inbox\" foo[bar) FLAGS (\\Seen a] b[ ~c {2}\r\nx}) MODSEQ (12) UID 5 "
+  EXPECT_THAT(s.server("* 1 FETCH (X-GM-MSGID 1278455344230334865 X-GM-LABELS (\"\\\\Inbox\" foo[bar) FLAGS (\\Seen a] b[ ~c {2}\r\nx}) "
+                       "MODSEQ (12) UID 5 "
                        "BODYSTRUCTURE ((\"TEXT\" \"PLAIN\" (\"a\" \"b\") NIL NIL \"7BIT\" 1 1)) BODY[] {1}\r\nm EMAILID (M1) X NIL)\r\n"),
               ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 body"));
   EXPECT_TRUE(s.engine.quirks().met(quirk::unasked_item));
@@ -119,7 +128,8 @@ TEST(body, bytes_of_any_kind_pass_unchanged) {
 
 TEST(body, a_size_unlike_the_bytes_is_a_hint) {
   auto s = fetching();
-  EXPECT_THAT(s.server("* 1 FETCH (UID 5 RFC822.SIZE 99 BODY[] {1}\r\nm)\r\n"), ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 size=99 body"));
+  EXPECT_THAT(s.server("* 1 FETCH (UID 5 RFC822.SIZE 99 BODY[] {1}\r\nm)\r\n"),
+              ElementsAre("begin 1 uid=5 1", "body m", "fetched 1 uid=5 size=99 body"));
   EXPECT_TRUE(s.engine.quirks().met(quirk::wrong_size));
 }
 
@@ -157,21 +167,38 @@ TEST(several, in_flight_with_news_in_between) {
                        "* 2 FETCH (UID 7 RFC822.SIZE 12 BODY[HEADER] {5}\r\nthree)\r\n"
                        "* 3 EXPUNGE\r\n"
                        "A5 OK [EXPUNGEISSUED] done\r\n"),
-              ElementsAre("begin 1 uid=5 3", "body one", "fetched 1 uid=5 body", "expunged 1", "exists 4", "done 3 UID FETCH", "fetched 1 uid=0",
-                          "expunged 0", "begin 1 uid=6 3", "body two", "fetched 1 uid=6 body", "done 4 UID FETCH", "begin 2 uid=7 5 headers", "body three",
-                          "fetched 2 uid=7 size=12 body", "expunged 3", "done 5 UID FETCH"));
+              ElementsAre("begin 1 uid=5 3", "body one", "fetched 1 uid=5 body", "expunged 1", "exists 4", "done 3 UID FETCH",
+                          "fetched 1 uid=0", "expunged 0", "begin 1 uid=6 3", "body two", "fetched 1 uid=6 body", "done 4 UID FETCH",
+                          "begin 2 uid=7 5 headers", "body three", "fetched 2 uid=7 size=12 body", "expunged 3", "done 5 UID FETCH"));
 }
 
 TEST(malformed, ends_the_session_rather_than_guessing) {
-  for (const char* bad : {"* 1 FETCH\r\n", "* 1 FETCH UID 5\r\n", "* 1 FETCH (UID 5\r\n", "* 1 FETCH (UID)\r\n", "* 1 FETCH (UID x)\r\n",
-                          "* 1 FETCH (UID 0)\r\n", "* 1 FETCH (UID 4294967296)\r\n", "* 1 FETCH (UID 99999999999999999999)\r\n",
-                          "* 1 FETCH (UID -1)\r\n", "* 1 FETCH (UID {1}\r\n5)\r\n", "* 1 FETCH (UID 5 RFC822.SIZE)\r\n",
-                          "* 1 FETCH (UID 5 RFC822.SIZE NIL)\r\n", "* 1 FETCH (UID 5 RFC822.SIZE {1}\r\n5)\r\n",
-                          "* 1 FETCH (UID 5 RFC822.SIZE 99999999999999999999)\r\n", "* 1 FETCH (UID 5 FLAGS (a)\r\n",
-                          "* 1 FETCH (UID 5 BODY[] \"open)\r\n", "* 1 FETCH (UID 5 \"quoted\" x)\r\n", "* 1 FETCH (UID 5 ((x)))\r\n",
-                          "* 1 FETCH (BODY[] {3}\r\nabc\r\n", "* 1 FETCH (BODY[] {3}\r\nabc {3}\r\ndef)\r\n", "* 1 FETCH ({3}\r\nabc)\r\n",
-                          "* 1 FETCH (UID 5) {3}\r\nabc\r\n", "* 0 FETCH (UID 5)\r\n", "* 4294967296 FETCH (UID 5)\r\n",
-                          "* 4294967296 FETCH (BODY[] {3}\r\nabc)\r\n", "* 1x FETCH (UID 5)\r\n"}) {
+  for (const char* bad : {"* 1 FETCH\r\n",
+                          "* 1 FETCH UID 5\r\n",
+                          "* 1 FETCH (UID 5\r\n",
+                          "* 1 FETCH (UID)\r\n",
+                          "* 1 FETCH (UID x)\r\n",
+                          "* 1 FETCH (UID 0)\r\n",
+                          "* 1 FETCH (UID 4294967296)\r\n",
+                          "* 1 FETCH (UID 99999999999999999999)\r\n",
+                          "* 1 FETCH (UID -1)\r\n",
+                          "* 1 FETCH (UID {1}\r\n5)\r\n",
+                          "* 1 FETCH (UID 5 RFC822.SIZE)\r\n",
+                          "* 1 FETCH (UID 5 RFC822.SIZE NIL)\r\n",
+                          "* 1 FETCH (UID 5 RFC822.SIZE {1}\r\n5)\r\n",
+                          "* 1 FETCH (UID 5 RFC822.SIZE 99999999999999999999)\r\n",
+                          "* 1 FETCH (UID 5 FLAGS (a)\r\n",
+                          "* 1 FETCH (UID 5 BODY[] \"open)\r\n",
+                          "* 1 FETCH (UID 5 \"quoted\" x)\r\n",
+                          "* 1 FETCH (UID 5 ((x)))\r\n",
+                          "* 1 FETCH (BODY[] {3}\r\nabc\r\n",
+                          "* 1 FETCH (BODY[] {3}\r\nabc {3}\r\ndef)\r\n",
+                          "* 1 FETCH ({3}\r\nabc)\r\n",
+                          "* 1 FETCH (UID 5) {3}\r\nabc\r\n",
+                          "* 0 FETCH (UID 5)\r\n",
+                          "* 4294967296 FETCH (UID 5)\r\n",
+                          "* 4294967296 FETCH (BODY[] {3}\r\nabc)\r\n",
+                          "* 1x FETCH (UID 5)\r\n"}) {
     auto s = fetching(fetch_what::sizes);
     const auto events = s.server(bad);
     ASSERT_FALSE(events.empty()) << bad;
@@ -180,9 +207,11 @@ TEST(malformed, ends_the_session_rather_than_guessing) {
 }
 
 TEST(listing, dates_and_sizes) {
-  EXPECT_THAT(told("* 1 FETCH (UID 4294967295 RFC822.SIZE 18446744073709551615 INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\")\r\n", fetch_what::sizes),
+  EXPECT_THAT(told("* 1 FETCH (UID 4294967295 RFC822.SIZE 18446744073709551615 INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\")\r\n",
+                   fetch_what::sizes),
               ElementsAre("fetched 1 uid=4294967295 size=18446744073709551615 date=0"));
-  EXPECT_THAT(told("* 1 FETCH (UID 5 RFC822.SIZE 0 INTERNALDATE \"soon\")\r\n* 2 FETCH (UID 6 INTERNALDATE NIL RFC822.SIZE 1)\r\n", fetch_what::sizes),
+  EXPECT_THAT(told("* 1 FETCH (UID 5 RFC822.SIZE 0 INTERNALDATE \"soon\")\r\n* 2 FETCH (UID 6 INTERNALDATE NIL RFC822.SIZE 1)\r\n",
+                   fetch_what::sizes),
               ElementsAre("fetched 1 uid=5 size=0", "fetched 2 uid=6 size=1"))
       << "a date nobody can read is none";
 }

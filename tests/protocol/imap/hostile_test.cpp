@@ -18,7 +18,9 @@ TEST(limit, of_a_line) {
     script exact;
     EXPECT_THAT(exact.server("* OK " + std::string(limits::imap_line_bytes - 7, 'x') + "\r\n", piece), ElementsAre("greeted")) << piece;
     script one_more;
-    EXPECT_THAT(one_more.server("* OK " + std::string(limits::imap_line_bytes - 6, 'x') + "\r\n", piece), ElementsAre("failed limit_exceeded")) << piece;
+    EXPECT_THAT(one_more.server("* OK " + std::string(limits::imap_line_bytes - 6, 'x') + "\r\n", piece),
+                ElementsAre("failed limit_exceeded"))
+        << piece;
     script returns_only;
     EXPECT_THAT(returns_only.server(std::string(limits::imap_line_bytes + 1, '\r'), piece), ElementsAre("failed limit_exceeded"));
     script nuls;
@@ -31,7 +33,8 @@ TEST(limit, of_a_line_holds_for_the_text_around_literals) {
   s.select();
   s.engine.fetch(uids({1}), fetch_what::body);
   const std::string text(limits::imap_line_bytes / 2, 'x');
-  EXPECT_THAT(s.server("* 1 FETCH (UID 1 A " + text + " BODY[] {1}\r\nm B " + text + ")\r\n"), ElementsAre("begin 1 uid=1 1", "body m", "failed limit_exceeded"));
+  EXPECT_THAT(s.server("* 1 FETCH (UID 1 A " + text + " BODY[] {1}\r\nm B " + text + ")\r\n"),
+              ElementsAre("begin 1 uid=1 1", "body m", "failed limit_exceeded"));
   EXPECT_LT(s.engine.heap_bytes(), 2 * limits::imap_line_bytes + 8'192);
 }
 
@@ -65,9 +68,12 @@ TEST(limit, of_literals_that_are_kept) {
     s.engine.list("*");
     return s.server(rest);
   };
-  EXPECT_THAT(listing(fmt::format("* LIST () \"/\" {{{}}}\r\n", limits::imap_small_literal_bytes + 1)), ElementsAre("failed limit_exceeded"));
+  EXPECT_THAT(listing(fmt::format("* LIST () \"/\" {{{}}}\r\n", limits::imap_small_literal_bytes + 1)),
+              ElementsAre("failed limit_exceeded"));
   EXPECT_THAT(listing("* LIST () \"/\" {2147483648}\r\n"), ElementsAre("failed limit_exceeded"));
-  EXPECT_THAT(listing(fmt::format("* LIST () \"/\" {{{}}}\r\n{}\r\n", limits::imap_small_literal_bytes, std::string(limits::imap_small_literal_bytes, 'n'))).size(),
+  EXPECT_THAT(listing(fmt::format("* LIST () \"/\" {{{}}}\r\n{}\r\n", limits::imap_small_literal_bytes,
+                                  std::string(limits::imap_small_literal_bytes, 'n')))
+                  .size(),
               1u);
   std::string many = "* X ";
   for (int i = 0; i < 3; ++i) many += "{30000}\r\n" + std::string(30'000, 'x') + " ";
@@ -102,7 +108,8 @@ TEST(limit, of_nesting) {
   EXPECT_THAT(nested(30'000), ElementsAre("failed protocol_violation"));
   script open;
   open.select();
-  EXPECT_THAT(open.server("* 1 FETCH (UID 5 X " + std::string(60'000, '(') + " {3}\r\nabc {3}\r\nabc\r\n"), ElementsAre("failed protocol_violation"));
+  EXPECT_THAT(open.server("* 1 FETCH (UID 5 X " + std::string(60'000, '(') + " {3}\r\nabc {3}\r\nabc\r\n"),
+              ElementsAre("failed protocol_violation"));
 }
 
 TEST(limit, of_capabilities) {
@@ -122,8 +129,8 @@ TEST(limit, of_what_waits) {
 }
 
 TEST(pairing, an_answer_to_nothing_ends_the_session) {
-  for (const char* line : {"A3 OK surprise\r\n", "A2 OK again\r\n", "A0 OK\r\n", "A99999999999999999999 OK\r\n", "B3 OK\r\n", "a3 OK\r\n", "OK\r\n", "A\r\n",
-                           "** OK\r\n", "*\r\n", "*OK\r\n", " A3 OK\r\n", "A3OK\r\n", "A+3 OK\r\n", "\x01\r\n"}) {
+  for (const char* line : {"A3 OK surprise\r\n", "A2 OK again\r\n", "A0 OK\r\n", "A99999999999999999999 OK\r\n", "B3 OK\r\n", "a3 OK\r\n",
+                           "OK\r\n", "A\r\n", "** OK\r\n", "*\r\n", "*OK\r\n", " A3 OK\r\n", "A3OK\r\n", "A+3 OK\r\n", "\x01\r\n"}) {
     script s;
     s.select();
     EXPECT_THAT(s.server(line), ElementsAre("failed protocol_violation")) << line;
@@ -172,26 +179,30 @@ TEST(hostile, literals_where_none_belong) {
   EXPECT_THAT(said("* SEARCH 1 {1}\r\n2\r\n"), ElementsAre("failed protocol_violation"));
   EXPECT_THAT(said("* CAPABILITY IMAP4rev1 {4}\r\nIDLE\r\n* 4 EXISTS\r\n"), ElementsAre("exists 4"));
   EXPECT_THAT(said("* STATUS {5}\r\nINBOX (MESSAGES 3)\r\n"), ElementsAre("status 0 messages=3 unseen=- next=- validity=- modseq=-"));
-  EXPECT_THAT(said("* X {}\r\n* X {a}\r\n* X {+}\r\n* X {-1}\r\n* X 5}\r\n* 4 EXISTS\r\n"), ElementsAre("exists 4")) << "these announce nothing";
+  EXPECT_THAT(said("* X {}\r\n* X {a}\r\n* X {+}\r\n* X {-1}\r\n* X 5}\r\n* 4 EXISTS\r\n"), ElementsAre("exists 4"))
+      << "these announce nothing";
   EXPECT_THAT(said("A3 OK {3}\r\n"), ElementsAre("done 3 NOOP"));
 }
 
 TEST(hostile, numbers_that_overflow) {
-  for (const char* line : {"* 4294967296 EXISTS\r\n", "* 99999999999999999999 EXISTS\r\n", "* 18446744073709551616 FETCH (UID 1)\r\n", "* 4x EXISTS\r\n"}) {
+  for (const char* line :
+       {"* 4294967296 EXISTS\r\n", "* 99999999999999999999 EXISTS\r\n", "* 18446744073709551616 FETCH (UID 1)\r\n", "* 4x EXISTS\r\n"}) {
     script s;
     s.select();
     EXPECT_THAT(s.server(line), ElementsAre("failed protocol_violation")) << line;
   }
   script s;
   s.select();
-  EXPECT_THAT(s.server("* 4294967295 EXISTS\r\n* 0 EXISTS\r\n* 5\r\n* 5 \r\n* 5 UNKNOWN\r\n"), ElementsAre("exists 4294967295", "exists 0"));
+  EXPECT_THAT(s.server("* 4294967295 EXISTS\r\n* 0 EXISTS\r\n* 5\r\n* 5 \r\n* 5 UNKNOWN\r\n"),
+              ElementsAre("exists 4294967295", "exists 0"));
   s.engine.status("INBOX");
   EXPECT_THAT(s.server("* STATUS INBOX (MESSAGES 4294967296 UIDNEXT 99999999999999999999 UNSEEN 2 UIDVALIDITY x)\r\n"),
               ElementsAre("status 3 messages=- unseen=2 next=- validity=- modseq=-"));
   script selecting;
   selecting.sign_in();
   selecting.engine.select("INBOX", false);
-  EXPECT_THAT(selecting.server("* OK [UIDVALIDITY 4294967296] x\r\n* OK [UIDNEXT -1] x\r\n* OK [HIGHESTMODSEQ 99999999999999999999] x\r\nA2 OK\r\n"),
+  EXPECT_THAT(selecting.server(
+                  "* OK [UIDVALIDITY 4294967296] x\r\n* OK [UIDNEXT -1] x\r\n* OK [HIGHESTMODSEQ 99999999999999999999] x\r\nA2 OK\r\n"),
               ElementsAre("selected 2 exists=0 validity=0 next=0 modseq=0"));
 }
 

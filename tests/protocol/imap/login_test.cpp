@@ -19,7 +19,9 @@ script greeted(std::string_view capabilities, engine_options options = {}) {
   return s;
 }
 
-const std::string token_response = base64_encode("user=joe@x.test\x01" "auth=Bearer the-token\x01\x01");
+const std::string token_response = base64_encode(
+    "user=joe@x.test\x01"
+    "auth=Bearer the-token\x01\x01");
 
 TEST(login, plain_with_and_without_an_initial_response) {
   auto s = greeted("IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=LOGIN");
@@ -46,7 +48,10 @@ TEST(login, a_long_initial_response_waits_for_the_server) {
   s.engine.login(who);
   EXPECT_EQ(s.sent(), "A1 AUTHENTICATE XOAUTH2\r\n") << "command lines end at 8 KB (RFC 7162, 4)";
   s.server("+ \r\n");
-  EXPECT_EQ(s.sent(), base64_encode("user=joe@x.test\x01" "auth=Bearer " + std::string(6'000, 't') + "\x01\x01") + "\r\n");
+  EXPECT_EQ(s.sent(), base64_encode("user=joe@x.test\x01"
+                                    "auth=Bearer " +
+                                    std::string(6'000, 't') + "\x01\x01") +
+                          "\r\n");
 }
 
 TEST(login, mechanism_login_asks_twice) {
@@ -106,7 +111,7 @@ TEST(login, no_name_breaks_out_of_its_line) {
       auto s = greeted(offered);
       const auto r = s.engine.login(std::string_view(offered).ends_with("XOAUTH2") ? token_of(user) : password_of(user));
       ASSERT_FALSE(r) << offered;
-      EXPECT_TRUE(r.error().code == failure::invalid_input || r.error().code == failure::mechanism_missing) << to_string(r.error().code);
+      EXPECT_EQ(to_string(r.error().code), "invalid_input");
       EXPECT_EQ(s.sent(), "");
     }
 }
@@ -150,7 +155,8 @@ TEST(login, an_error_challenge_is_answered_and_remembered) {
   auto s = greeted("IMAP4rev1 SASL-IR AUTH=XOAUTH2");
   s.engine.login(token_of());
   s.sent();
-  EXPECT_THAT(s.server("+ " + base64_encode(R"({"status":"401","schemes":"Bearer","scope":"https://mail.google.com/"})") + "\r\n"), IsEmpty());
+  EXPECT_THAT(s.server("+ " + base64_encode(R"({"status":"401","schemes":"Bearer","scope":"https://mail.google.com/"})") + "\r\n"),
+              IsEmpty());
   EXPECT_EQ(s.sent(), "\r\n");
   EXPECT_THAT(s.server("A1 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)\r\n"), ElementsAre("refused 1 login token_rejected"));
   EXPECT_THAT(s.reason.detail, HasSubstr("status 401"));
@@ -171,7 +177,8 @@ TEST(login, refused_without_a_reason_as_exchange_does) {
   s.engine.login(token_of());
   EXPECT_THAT(s.server("A1 NO AUTHENTICATE failed.\r\n"), ElementsAre("refused 1 login token_rejected"));
   EXPECT_TRUE(s.engine.login(token_of())) << "another try on the same connection is the caller's to decide";
-  EXPECT_THAT(s.server("A2 NO Request is throttled. Suggested Backoff Time: 299910 milliseconds\r\n"), ElementsAre("refused 2 login throttled"));
+  EXPECT_THAT(s.server("A2 NO Request is throttled. Suggested Backoff Time: 299910 milliseconds\r\n"),
+              ElementsAre("refused 2 login throttled"));
   EXPECT_EQ(s.reason.retry_at, test_now + milliseconds(299910));
 }
 
@@ -187,6 +194,7 @@ TEST(login, an_acceptance_before_the_end_is_no_acceptance) {
   withdrawn.engine.login(password_of());
   withdrawn.server("+ !!!\r\n");
   EXPECT_THAT(withdrawn.server("A1 OK all the same\r\n"), ElementsAre("failed protocol_violation"));
+  EXPECT_THAT(withdrawn.reason.detail, HasSubstr("base64")) << "the reason is why we withdrew";
 }
 
 TEST(login, scram_proves_both_sides) {
@@ -210,7 +218,8 @@ TEST(login, scram_proves_both_sides) {
   auto wrong = start();
   EXPECT_THAT(wrong.server("+ " + base64_encode("v=AAAATRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=") + "\r\n"), IsEmpty());
   EXPECT_EQ(wrong.sent(), "*\r\n");
-  EXPECT_THAT(wrong.server("A1 BAD cancelled\r\n"), ElementsAre("refused 1 login protocol_violation")) << "the reason is ours, not the server's";
+  EXPECT_THAT(wrong.server("A1 BAD cancelled\r\n"), ElementsAre("refused 1 login protocol_violation"))
+      << "the reason is ours, not the server's";
 }
 
 TEST(login, challenges_that_are_no_base64_withdraw_once) {
@@ -231,7 +240,7 @@ TEST(login, a_challenge_has_a_limit) {
 
 TEST(login, what_a_server_repeats_stays_secret) {
   for (const std::string echo : {"LOGIN joe hunter2", "AUTHENTICATE PLAIN AGpvZQBodW50ZXIy", "\"AGpvZQBodW50ZXIy\"", "HUNTER2"}) {
-    for (const std::string status : {"A1 BAD ", "A1 NO ", "* BYE ", "A1 NO [X hunter2] "}) {
+    for (const std::string status : {"A1 BAD ", "A1 NO ", "* BYE ", "A1 NO [hunter2] "}) {
       auto s = greeted("IMAP4rev1 SASL-IR AUTH=PLAIN");
       s.engine.login(password_of());
       s.server(status + "unknown command " + echo + "\r\n");

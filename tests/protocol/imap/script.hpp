@@ -58,15 +58,16 @@ class log {
             [](const event::start_tls& x) { return fmt::format("start_tls {}", x.command); },
             [](const event::logged_in& x) { return fmt::format("logged_in {} {}", x.command, x.mechanism); },
             [](const event::mailbox& x) {
-              return fmt::format("mailbox {} {} ({}) {}", x.command, x.name, x.attributes, x.delimiter == '\0' ? "flat" : std::string(1, x.delimiter));
+              return fmt::format("mailbox {} {} ({}) {}", x.command, x.name, x.attributes,
+                                 x.delimiter == '\0' ? "flat" : std::string(1, x.delimiter));
             },
             [](const event::selected& x) {
-              return fmt::format("selected {} exists={} validity={} next={} modseq={}{}{}", x.command, x.exists, x.uid_validity.value, x.uid_next.value,
-                                 x.highest_modseq, x.read_only ? " read-only" : "", x.sticky_uids ? "" : " unsticky");
+              return fmt::format("selected {} exists={} validity={} next={} modseq={}{}{}", x.command, x.exists, x.uid_validity.value,
+                                 x.uid_next.value, x.highest_modseq, x.read_only ? " read-only" : "", x.sticky_uids ? "" : " unsticky");
             },
             [](const event::status& x) {
-              return fmt::format("status {} messages={} unseen={} next={} validity={} modseq={}", x.command, or_dash(x.messages), or_dash(x.unseen),
-                                 or_dash(x.uid_next), or_dash(x.uid_validity), or_dash(x.highest_modseq));
+              return fmt::format("status {} messages={} unseen={} next={} validity={} modseq={}", x.command, or_dash(x.messages),
+                                 or_dash(x.unseen), or_dash(x.uid_next), or_dash(x.uid_validity), or_dash(x.highest_modseq));
             },
             [](const event::found& x) { return fmt::format("found {} {}", x.command, x.uids->to_string()); },
             [](const event::body_begin& x) {
@@ -142,7 +143,9 @@ class script {
   std::string sent() { return engine.take_output(); }
 
   /// Greeting, capabilities; nothing sent yet: the next command is number 1.
-  void greet(std::string_view capabilities = "IMAP4rev1 SASL-IR AUTH=PLAIN") { server(fmt::format("* OK [CAPABILITY {}] ready\r\n", capabilities)); }
+  void greet(std::string_view capabilities = "IMAP4rev1 SASL-IR AUTH=PLAIN") {
+    server(fmt::format("* OK [CAPABILITY {}] ready\r\n", capabilities));
+  }
 
   /// Greeted, signed in with number 1: the next command is number 2.
   void sign_in(std::string_view capabilities = "IMAP4rev1 IDLE UIDPLUS ID ENABLE") {

@@ -34,10 +34,11 @@ TEST(search, forms) {
 }
 
 TEST(search, what_cannot_be_read_ends_the_session) {
-  for (const char* bad : {"* SEARCH 1 x 2\r\n", "* SEARCH 0\r\n", "* SEARCH 4294967296\r\n", "* SEARCH 99999999999999999999\r\n", "* SEARCH 1,2\r\n",
-                          "* SEARCH 1:3\r\n", "* SEARCH -1\r\n", "* ESEARCH (TAG \"A3\") UID ALL\r\n", "* ESEARCH (TAG \"A3\") UID ALL 1,\r\n",
-                          "* ESEARCH (TAG \"A3\") UID ALL 1:*\r\n", "* ESEARCH (TAG \"A3\") UID ALL 0\r\n", "* ESEARCH (TAG \"A3\") UID ALL 4294967296\r\n",
-                          "* ESEARCH (TAG \"A3\") ALL 1:3\r\n"})
+  for (const char* bad :
+       {"* SEARCH 1 x 2\r\n", "* SEARCH 0\r\n", "* SEARCH 4294967296\r\n", "* SEARCH 99999999999999999999\r\n", "* SEARCH 1,2\r\n",
+        "* SEARCH 1:3\r\n", "* SEARCH -1\r\n", "* ESEARCH (TAG \"A3\") UID ALL\r\n", "* ESEARCH (TAG \"A3\") UID ALL 1,\r\n",
+        "* ESEARCH (TAG \"A3\") UID ALL 1:*\r\n", "* ESEARCH (TAG \"A3\") UID ALL 0\r\n", "* ESEARCH (TAG \"A3\") UID ALL 4294967296\r\n",
+        "* ESEARCH (TAG \"A3\") ALL 1:3\r\n"})
     EXPECT_THAT(told(bad), ElementsAre("failed protocol_violation")) << bad << "(a message left out here would be left out for good)";
 }
 
@@ -85,6 +86,14 @@ TEST(search, of_a_whole_mailbox) {
     EXPECT_EQ(everything(search + " (MODSEQ 917162500999)\r\nA3 OK\r\n", piece).ranges(), all.ranges()) << piece;
     EXPECT_EQ(everything(esearch + " COUNT 5 MODSEQ 12\r\nA3 OK\r\n", piece).ranges(), all.ranges()) << piece;
   }
+}
+
+TEST(search, a_modification_sequence_is_no_uid) {
+  // Cut right behind it, in a line long enough to be taken apart while it arrives.
+  std::string search = "* SEARCH";
+  for (std::uint32_t u = 1; search.size() < 18'000; u += 2) search += " " + std::to_string(u);
+  search += " (MODSEQ 917162500)";
+  EXPECT_FALSE(everything(search + "\r\nA3 OK\r\n", search.size()).contains({917162500}));
 }
 
 TEST(search, backwards_is_no_slower) {

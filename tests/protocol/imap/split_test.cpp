@@ -45,9 +45,12 @@ std::vector<std::string> ordinary(const sizes& pieces) {
   e.fetch(uids({1}), fetch_what::body);
   e.fetch(uids({3}), fetch_what::body);
   e.fetch(uids({5}), fetch_what::headers);
-  c.say("* 1 FETCH (BODY[] {12}\r\n)\r\nA5 OK\r\n\r\n UID 1 FLAGS (\\Seen {2}\r\n\r\n))\r\n* 9 EXISTS\r\nA5 OK\r\n"
-        "* 2 FETCH (ENVELOPE (\"a\" {3}\r\n(\"\\ NIL) UID 3 BODY[TEXT] {4}\r\n{9}\r INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] {0}\r\n)\n"
-        "* 2 EXPUNGE\r\nA6 OK\r\n* 3 FETCH (UID 5 RFC822.SIZE 9 BODY[HEADER] \"A: \\\"b\\\"\" X (((\"y\"))))\r\nA7 NO [EXPUNGEISSUED] some\r\n");
+  c.say(
+      "* 1 FETCH (BODY[] {12}\r\n)\r\nA5 OK\r\n\r\n UID 1 FLAGS (\\Seen {2}\r\n\r\n))\r\n* 9 EXISTS\r\nA5 OK\r\n"
+      "* 2 FETCH (ENVELOPE (\"a\" {3}\r\n(\"\\ NIL) UID 3 BODY[TEXT] {4}\r\n{9}\r INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" BODY[] "
+      "{0}\r\n)\n"
+      "* 2 EXPUNGE\r\nA6 OK\r\n* 3 FETCH (UID 5 RFC822.SIZE 9 BODY[HEADER] \"A: \\\"b\\\"\" X (((\"y\"))))\r\nA7 NO [EXPUNGEISSUED] "
+      "some\r\n");
   e.idle();
   c.say("+ idling\r\n+ still\r\n* 10 EXISTS\r\n");
   e.noop();
@@ -76,9 +79,10 @@ TEST(any_split, a_whole_conversation) {
 }
 
 TEST(any_split, every_way_to_fail) {
-  for (const std::string tail : {"* 1 FETCH (UID 1 BODY[] {600000000}\r\nx", "* 1 FETCH (UID 1 X {3}\r\nabc BODY[] {3}\r\nabc BODY[] {3}\r\nabc)\r\n",
-                                 "* 1 FETCH (UID 0)\r\n", "A9 OK\r\n* 1 EXISTS\r\n", "* 1 FETCH (UID 1 BODY[] \"x\" BODY[] \"y\")\r\n", "+ what\r\n",
-                                 "* SEARCH 1 x\r\n", "* OK [UIDVALIDITY 9] x\r\n* 1 EXISTS\r\n", "* LIST () \"/\" {70000}\r\n", "* BYE gone\r\nA3 OK\r\n"}) {
+  for (const std::string tail :
+       {"* 1 FETCH (UID 1 BODY[] {600000000}\r\nx", "* 1 FETCH (UID 1 X {3}\r\nabc BODY[] {3}\r\nabc BODY[] {3}\r\nabc)\r\n",
+        "* 1 FETCH (UID 0)\r\n", "A9 OK\r\n* 1 EXISTS\r\n", "* 1 FETCH (UID 1 BODY[] \"x\" BODY[] \"y\")\r\n", "+ what\r\n",
+        "* SEARCH 1 x\r\n", "* OK [UIDVALIDITY 9] x\r\n* 1 EXISTS\r\n", "* LIST () \"/\" {70000}\r\n", "* BYE gone\r\nA3 OK\r\n"}) {
     const auto whole = broken([] { return std::size_t{1'000'000}; }, tail);
     EXPECT_EQ(broken([] { return std::size_t{1}; }, tail), whole) << tail;
     for (std::size_t n = 2; n <= 9; ++n) EXPECT_EQ(broken([n] { return n; }, tail), whole) << tail;
@@ -86,9 +90,34 @@ TEST(any_split, every_way_to_fail) {
 }
 
 TEST(any_split, random_servers_of_the_bytes_that_matter) {
-  const std::vector<std::string> pieces{"* ",  "1 ",     "FETCH ", "(",    ")",   "UID ",  "5 ",  "BODY[] ", "{3}\r\n", "abc", "\"",   "\\",
-                                        "\r\n", "A3 OK ", "+ ",     "NIL ", "OK ", "[",     "]",   "{0}\r\n", "EXISTS",  " ",   "* 1 FETCH (UID 1 ",
-                                        "BODY[HEADER] ", "\"a b\" ", "* SEARCH 1 2\r\n", "A3 OK x\r\n", "\n"};
+  const std::vector<std::string> pieces{"* ",
+                                        "1 ",
+                                        "FETCH ",
+                                        "(",
+                                        ")",
+                                        "UID ",
+                                        "5 ",
+                                        "BODY[] ",
+                                        "{3}\r\n",
+                                        "abc",
+                                        "\"",
+                                        "\\",
+                                        "\r\n",
+                                        "A3 OK ",
+                                        "+ ",
+                                        "NIL ",
+                                        "OK ",
+                                        "[",
+                                        "]",
+                                        "{0}\r\n",
+                                        "EXISTS",
+                                        " ",
+                                        "* 1 FETCH (UID 1 ",
+                                        "BODY[HEADER] ",
+                                        "\"a b\" ",
+                                        "* SEARCH 1 2\r\n",
+                                        "A3 OK x\r\n",
+                                        "\n"};
   for (std::uint32_t seed = 1; seed <= 3'000; ++seed) {
     std::mt19937 random(seed);
     std::string said;

@@ -27,18 +27,20 @@ TEST(capabilities, words_of_real_servers) {
   EXPECT_TRUE(dovecot.has(capability::sasl_ir) && dovecot.has(capability::starttls) && dovecot.has(capability::literal_plus));
   EXPECT_FALSE(dovecot.has(capability::uidplus) || dovecot.has(capability::login_disabled) || dovecot.has(capability::condstore));
   capability_set gmail;
-  gmail.assign("IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT "
-               "LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=35651584");
-  for (const auto c : {capability::compress_deflate, capability::condstore, capability::literal_minus, capability::utf8_accept, capability::esearch,
-                       capability::move, capability::unselect, capability::enable})
+  gmail.assign(
+      "IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS COMPRESS=DEFLATE ENABLE MOVE CONDSTORE ESEARCH "
+      "UTF8=ACCEPT "
+      "LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=35651584");
+  for (const auto c : {capability::compress_deflate, capability::condstore, capability::literal_minus, capability::utf8_accept,
+                       capability::esearch, capability::move, capability::unselect, capability::enable})
     EXPECT_TRUE(gmail.has(c));
 }
 
 TEST(capabilities, what_one_word_contains) {
   capability_set rev2;
   rev2.assign("IMAP4rev2");
-  for (const auto c : {capability::sasl_ir, capability::idle, capability::uidplus, capability::enable, capability::literal_minus, capability::esearch,
-                       capability::unselect, capability::move})
+  for (const auto c : {capability::sasl_ir, capability::idle, capability::uidplus, capability::enable, capability::literal_minus,
+                       capability::esearch, capability::unselect, capability::move})
     EXPECT_TRUE(rev2.has(c));
   EXPECT_FALSE(rev2.has(capability::condstore));
   EXPECT_FALSE(rev2.has(capability::imap4rev1));
@@ -78,8 +80,9 @@ TEST(uid_sets, parse) {
   EXPECT_EQ(parsed("1:10,3:4,20"), "1:10,20");
   EXPECT_EQ(parsed("4294967295,4294967294"), "4294967294:4294967295");
   EXPECT_EQ(parsed("1:4294967295,5,4294967295"), "1:4294967295");
-  for (const char* bad : {"", ",", "1,", ",1", "1:", ":1", "1::2", "1:2:3", "*", "1:*", "0", "0:5", "1:0", "4294967296", "1:4294967296",
-                          "99999999999999999999", "-1", "+1", " 1", "1 ", "1,a", "1;2"})
+  for (const char* bad : {"",   ",",   "1,", ",1",  "1:",  ":1",         "1::2",         "1:2:3",
+                          "*",  "1:*", "0",  "0:5", "1:0", "4294967296", "1:4294967296", "99999999999999999999",
+                          "-1", "+1",  " 1", "1 ",  "1,a", "1;2"})
     EXPECT_EQ(parsed(bad), "none") << bad;
   EXPECT_FALSE(uid_set::parse("1,3,5", 2));
   EXPECT_TRUE(uid_set::parse("1,3", 2));
@@ -149,11 +152,11 @@ TEST(utf7, both_ways) {
 }
 
 TEST(utf7, what_is_no_encoding) {
-  for (const char* bad : {"&", "&APY", "a&b", "&AP-Y", "&A-", "&AA-", "&AAA-", "&AAAAA-", "&APZ-", "&====-", "&AP/-", "&2D0-", "&3gA-", "&2D0APY-",
-                          "&2D3YPQ-", "&AAA-", "&AAoAYQ-", "&AA0-", "ö", "a\r", "a\x7F", "\x01"})
+  for (const char* bad : {"&",     "&APY",  "a&b",      "&AP-Y",    "&A-",   "&AA-",     "&AAA-", "&AAAAA-", "&APZ-", "&====-", "&AP/-",
+                          "&2D0-", "&3gA-", "&2D0APY-", "&2D3YPQ-", "&AAA-", "&AAoAYQ-", "&AA0-", "ö",       "a\r",   "a\x7F",  "\x01"})
     EXPECT_FALSE(from_utf7(bad)) << bad;
-  for (const std::string& bad : {std::string("\xFF"), std::string("a\xC3"), std::string("\xED\xA0\x80"), std::string("\xC0\x80"), std::string("a\0b", 3),
-                                 std::string("a\r"), std::string("a\nb"), std::string("\xF4\x90\x80\x80")})
+  for (const std::string& bad : {std::string("\xFF"), std::string("a\xC3"), std::string("\xED\xA0\x80"), std::string("\xC0\x80"),
+                                 std::string("a\0b", 3), std::string("a\r"), std::string("a\nb"), std::string("\xF4\x90\x80\x80")})
     EXPECT_FALSE(to_utf7(bad)) << bad;
 }
 
@@ -187,10 +190,11 @@ TEST(dates, internal) {
   EXPECT_EQ(epoch("31-Dec-2016 23:59:60 +0000"), 1483228800) << "a leap second";
   EXPECT_EQ(epoch("29-Feb-2024 00:00:00 +0530"), 1709145000);
   EXPECT_EQ(epoch("01-Jan-9999 00:00:00 +0000"), 253370764800);
-  for (const char* bad : {"", "17-Jul-1996", "17-Jul-1996 02:44:25", "29-Feb-2023 00:00:00 +0000", "32-Jan-2023 00:00:00 +0000", "00-Jan-2023 00:00:00 +0000",
-                          "17-Foo-1996 02:44:25 -0700", "17-Jul-1969 02:44:25 -0700", "17-Jul-1996 24:44:25 -0700", "17-Jul-1996 02:60:25 -0700",
-                          "17-Jul-1996 02:44:61 -0700", "17-Jul-1996 02:44:25 0700 ", "17-Jul-1996 02:44:25 -9900", "17-Jul-1996 02:44:25 -0099",
-                          "17-Jul-1996 02:44:25 -07:00", "1a-Jul-1996 02:44:25 -0700"})
+  for (const char* bad :
+       {"", "17-Jul-1996", "17-Jul-1996 02:44:25", "29-Feb-2023 00:00:00 +0000", "32-Jan-2023 00:00:00 +0000", "00-Jan-2023 00:00:00 +0000",
+        "17-Foo-1996 02:44:25 -0700", "17-Jul-1969 02:44:25 -0700", "17-Jul-1996 24:44:25 -0700", "17-Jul-1996 02:60:25 -0700",
+        "17-Jul-1996 02:44:61 -0700", "17-Jul-1996 02:44:25 0700 ", "17-Jul-1996 02:44:25 -9900", "17-Jul-1996 02:44:25 -0099",
+        "17-Jul-1996 02:44:25 -07:00", "1a-Jul-1996 02:44:25 -0700"})
     EXPECT_EQ(epoch(bad), -1) << bad;
 }
 
@@ -257,17 +261,27 @@ TEST(scanning, random_bytes_never_lead_behind_the_end) {
     std::mt19937 random(seed);
     std::string text;
     for (std::size_t n = random() % 30; n > 0; --n) text += std::string_view("(){}\"\\ ~+0123ab[]\r\n")[random() % 19];
-    const std::vector<char> own(text.begin(), text.end());   // its exact size: the sanitizer sees the end
+    const std::vector<char> own(text.begin(), text.end());  // its exact size: the sanitizer sees the end
     scanner in(std::string_view(own.data(), own.size()));
     std::string scratch;
     for (int i = 0; i < 50 && !in.at_end(); ++i) {
       const auto before = in.rest().size();
       switch (random() % 5) {
-        case 0: in.skip_value(); break;
-        case 1: in.string(scratch); break;
-        case 2: in.item_name(); break;
-        case 3: in.number(); break;
-        case 4: in.skip_spaces(); break;
+        case 0:
+          in.skip_value();
+          break;
+        case 1:
+          in.string(scratch);
+          break;
+        case 2:
+          in.item_name();
+          break;
+        case 3:
+          in.number();
+          break;
+        case 4:
+          in.skip_spaces();
+          break;
       }
       ASSERT_LE(in.rest().size(), before) << "seed " << seed;
     }
