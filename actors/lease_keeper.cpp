@@ -23,12 +23,12 @@ std::vector<store::lease_guard> guards_of(const Guards& held) {
 
 }  // namespace
 
-// Two renewals in a row may fail without any effect; then one renewal's time is left to end the fetchers. Writes are fenced by the epoch
-// in any case: what this saves is a mailbox served twice.
+// Two renewals in a row may fail without any effect if the third is answered soon; what is left then is to end the fetchers. Writes are
+// fenced by the epoch in any case: what this saves is a mailbox served twice.
 lease_plan::lease_plan(seconds ttl)
     : renew(std::min<duration>(limits::lease_renew, duration(ttl) * 4 / 15)),
-      serve(duration(ttl) - renew),
-      lost_grace(std::min<duration>(limits::fetcher_lost_grace, renew / 2)) {}
+      lost_grace(std::min<duration>(limits::fetcher_lost_grace, renew / 2)),
+      serve(duration(ttl) - lost_grace - renew / 8) {}
 
 void lease_keeper_state::start() {
   plan = lease_plan(env->options.lease_ttl);

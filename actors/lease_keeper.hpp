@@ -29,8 +29,8 @@ struct lease_plan {
   explicit lease_plan(seconds ttl);
 
   duration renew;        ///< from one renewal to the next
+  duration lost_grace;   ///< what is left to the fetchers when the lease may end
   duration serve;        ///< after the last renewal that succeeded was sent: no longer than this
-  duration lost_grace;   ///< what is left to the fetchers then
 };
 
 struct lease_keeper_state {

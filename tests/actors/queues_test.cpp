@@ -239,7 +239,7 @@ TEST(lease_plan, ends_the_fetchers_before_the_lease_can_end_elsewhere) {
   for (int ttl = 2; ttl <= 120; ++ttl) {
     const lease_plan p{seconds(ttl)};
     EXPECT_LT(3 * p.renew, duration(seconds(ttl))) << ttl;
-    EXPECT_GT(p.serve, 2 * p.renew) << "one lost renewal must not stop a node, ttl " << ttl;
+    EXPECT_GT(p.serve, 3 * p.renew) << "two lost renewals must not stop a node, ttl " << ttl;
     EXPECT_LT(p.serve + p.lost_grace, duration(seconds(ttl))) << ttl;
   }
 }
