@@ -43,16 +43,6 @@ class http {
  public:
   http() : easy_(curl_easy_init()) {
     if (easy_ == nullptr) throw peer_error("libcurl does not start");
-  }
-  ~http() { curl_easy_cleanup(easy_); }
-  http(const http&) = delete;
-  http& operator=(const http&) = delete;
-
-  http_answer request(const std::string& method, const std::string& url, const std::optional<std::string>& body,
-                      const std::string& content_type = "application/json") {
-    http_answer answer;
-    curl_easy_reset(easy_);
-    curl_easy_setopt(easy_, CURLOPT_URL, url.c_str());
     curl_easy_setopt(easy_, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy_, CURLOPT_TIMEOUT, request_seconds);
@@ -63,14 +53,25 @@ class http {
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
     curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
     curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &collect);
+  }
+  ~http() { curl_easy_cleanup(easy_); }
+  http(const http&) = delete;
+  http& operator=(const http&) = delete;
+
+  http_answer request(const std::string& method, const std::string& url, const std::optional<std::string>& body,
+                      const std::string& content_type = "application/json") {
+    http_answer answer;
+    curl_easy_setopt(easy_, CURLOPT_URL, url.c_str());
     curl_easy_setopt(easy_, CURLOPT_WRITEDATA, &answer.body);
     curl_slist* headers = curl_slist_append(nullptr, ("Content-Type: " + content_type).c_str());
+    curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, body ? headers : nullptr);
     if (body) {
       curl_easy_setopt(easy_, CURLOPT_POSTFIELDSIZE, static_cast<long>(body->size()));
       curl_easy_setopt(easy_, CURLOPT_COPYPOSTFIELDS, body->c_str());
-      curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, headers);
+    } else {
+      curl_easy_setopt(easy_, CURLOPT_HTTPGET, 1L);
     }
-    if (method != "GET" && method != "POST") curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method.c_str());
+    curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method == "GET" || method == "POST" ? nullptr : method.c_str());
     const CURLcode code = curl_easy_perform(easy_);
     curl_slist_free_all(headers);
     if (code != CURLE_OK) throw peer_error(fmt::format("identity provider, {} {}: {}", method, url, curl_easy_strerror(code)));
