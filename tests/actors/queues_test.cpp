@@ -130,7 +130,7 @@ TEST(commit_queue, loses_and_reorders_nothing_whatever_happens) {
     };
     for (int step = 0; step < 400; ++step) {
       if (rng() % 3 != 0) {
-        ASSERT_TRUE(q.add(unit(1 + static_cast<std::int64_t>(rng() % 5), ++mark, 1 + rng() % 200)));
+        ASSERT_TRUE(q.add(unit(1 + static_cast<std::int64_t>(rng() % 5), ++mark, 1 + rng() % 60)));
       } else if (rng() % 2 == 0 && flights.size() < 3) {
         auto g = q.next_group(start, expired);
         std::set<std::int64_t> channels;
