@@ -33,7 +33,7 @@ class servers {
   static const std::vector<mailbox>& mailboxes();
 
   /// One more message to the mailbox, and the Message-ID it will have, as the API shows it.
-  void deliver(const mailbox& to) { dovecot_.deliver(to.address, "INBOX", message(to)); }
+  void deliver(const mailbox& to) { dovecot_.deliver_lmtp(to.address, message(to)); }
   [[nodiscard]] std::string next_id() const { return std::to_string(sent_ + 1) + "@demo.test"; }
 
   [[nodiscard]] std::uint16_t port_of(const mailbox& m) const;
