@@ -212,6 +212,13 @@ void dovecot_server::reload() {
 
 process_usage dovecot_server::usage() const { return state_->server ? state_->server->tree_usage() : process_usage{}; }
 
+unsigned dovecot_server::session_processes() const {
+  unsigned count = 0;
+  if (!state_->server) return count;
+  for (const auto& [name, id] : state_->server->members()) count += name == "imap" || name == "pop3" ? 1 : 0;
+  return count;
+}
+
 void dovecot_server::add_user(const mail_user& user) { state_->write_user(user); }
 
 void dovecot_server::set_password(std::string_view address, std::string_view password) {

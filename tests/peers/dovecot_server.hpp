@@ -42,7 +42,7 @@ struct dovecot_options {
   std::string capability = {};              ///< imap_capability; empty: Dovecot's own. See exchange_capability
   /// Idle sessions leave their process after `hibernate_after`, and are told news at once; the others after half a second, which Dovecot waits
   /// for more to come. What is delivered at the very moment in which one leaves is told up to half
-  /// a minute later: wait until usage().processes is small.
+  /// a minute later: wait until session_processes() is 0.
   bool hibernate = false;
   std::chrono::seconds hibernate_after{10};
   bool auth_penalty = false;           ///< on: failed logins delay every login from the address (4, 8, 15 s)
@@ -94,6 +94,7 @@ class dovecot_server {
   void thaw();
   void reload();    ///< configuration is read again, sessions stay
   [[nodiscard]] process_usage usage() const;  ///< of all its processes
+  [[nodiscard]] unsigned session_processes() const;  ///< IMAP and POP3 sessions that are not hibernated
 
   // ---- accounts ----
   void add_user(const mail_user& user);                   ///< at once, no restart

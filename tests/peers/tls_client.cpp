@@ -14,6 +14,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include <fmt/format.h>
@@ -32,12 +34,30 @@ std::string openssl_reason() {
   ERR_clear_error();
   return text;
 }
+
+/// One for each CA file, for as long as the process lives: a benchmark's floor must not pay for it at every connection. Null if the file
+/// cannot be used.
+SSL_CTX* context_for(const std::filesystem::path& ca_file) {
+  static std::mutex mutex;
+  static std::map<std::filesystem::path, SSL_CTX*> known;
+  const std::lock_guard lock(mutex);
+  SSL_CTX*& context = known[ca_file];
+  if (context != nullptr) return context;
+  SSL_CTX* fresh = SSL_CTX_new(TLS_client_method());
+  if (!ca_file.empty()) {
+    if (SSL_CTX_load_verify_file(fresh, ca_file.c_str()) != 1) {
+      SSL_CTX_free(fresh);
+      return nullptr;
+    }
+    SSL_CTX_set_verify(fresh, SSL_VERIFY_PEER, nullptr);
+  }
+  return context = fresh;
+}
 }  // namespace
 
 struct tls_client::state {
   client_options options;
   int fd = -1;
-  SSL_CTX* context = nullptr;
   SSL* ssl = nullptr;
   std::vector<char> buffer = std::vector<char>(buffer_bytes);
   std::size_t begin = 0, end = 0;
@@ -45,7 +65,6 @@ struct tls_client::state {
 
   ~state() {
     if (ssl != nullptr) SSL_free(ssl);
-    if (context != nullptr) SSL_CTX_free(context);
     if (fd >= 0) ::close(fd);
   }
 
@@ -67,12 +86,8 @@ struct tls_client::state {
   }
 
   void handshake() {
-    context = SSL_CTX_new(TLS_client_method());
-    ssl = nullptr;
-    if (!options.ca_file.empty()) {
-      if (SSL_CTX_load_verify_file(context, options.ca_file.c_str()) != 1) fail("CA file: " + openssl_reason());
-      SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-    }
+    SSL_CTX* context = context_for(options.ca_file);
+    if (context == nullptr) fail("CA file: " + openssl_reason());
     ssl = SSL_new(context);
     if (!options.ca_file.empty()) SSL_set1_host(ssl, options.server_name.c_str());
     SSL_set_tlsext_host_name(ssl, options.server_name.c_str());

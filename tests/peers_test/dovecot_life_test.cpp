@@ -302,10 +302,14 @@ TEST(dovecot, holds_hundreds_of_idle_sessions_and_tells_each_its_news) {
     clients.back().write("i IDLE\r\n");
     ASSERT_THAT(clients.back().read_line(), StartsWith("+"));
   }
-  EXPECT_TRUE(wait_until([&] { return server.usage().processes < 20; }, 20s)) << "sessions do not leave their processes";
+  EXPECT_TRUE(wait_until([&] { return server.session_processes() == 0; }, 20s)) << "sessions do not leave their processes";
   // The first ones are told at once even where the kernel's number of inotify instances is low and cannot be raised.
   for (unsigned i = 0; i < 40; ++i) server.deliver(options.users[i].address, "INBOX", "Subject: news\r\n\r\nx\r\n");
-  for (unsigned i = 0; i < 40; ++i) EXPECT_EQ(clients[i].read_line(), "* 1 EXISTS") << i;
+  for (unsigned i = 0; i < 40; ++i) {
+    std::string line = clients[i].read_line();
+    while (line == "* OK Still here") line = clients[i].read_line();  // to all sessions of an address at one moment, every two minutes
+    EXPECT_EQ(line, "* 1 EXISTS") << i;
+  }
 }
 
 }  // namespace
