@@ -1,6 +1,7 @@
 // actors/fetcher/commits: units on their way to the store, and what follows when they do not get there.
 #include <caf/send.hpp>
 
+#include <algorithm>
 #include <utility>
 
 #include "actors/fetcher/fetcher.hpp"
@@ -25,7 +26,7 @@ void channel_fetcher::flush(store::commit_unit unit, std::shared_ptr<fetch_budge
   unit.skipped_uidls = std::exchange(skipped_, {});
   if (backfill_total_) {
     backfill_done_ += static_cast<std::int64_t>(unit.messages.size() + unit.known.size());
-    unit.backfill_done = backfill_done_;
+    unit.backfill_done = std::min(backfill_done_, *backfill_total_);
     unit.backfill_total = backfill_total_;
   }
   ++commits_;

@@ -9,6 +9,8 @@ namespace mailherd::actors {
 
 namespace {
 constexpr backoff_policy successor_retry{seconds(5), seconds(300), 2.0, 0.5};
+/// A session that ended sooner proves nothing: a server that always hangs up is not to be asked again at once for ever.
+constexpr seconds short_life{60};
 /// A lost connection is rarely the message's fault; so many at the same message are.
 constexpr unsigned losses_at_most = 10;
 
@@ -66,14 +68,18 @@ void channel_fetcher::on_ended(link& l, session_event::ended& e) {
     env_.report->session_failed(l.incoming.protocol, e.reason.code);
     log(log_level::info, "session ended", {{"error", describe(e.reason)}, {"phase", e.phase}});
     note_guilt(e);
+    short_lives_ = now() - served_since_ < short_life ? short_lives_ + 1 : 0;
+    if (short_lives_ > 1) attempt_ = std::max(attempt_, short_lives_ - 1);
   }
   forget_serving();
   if (!successor_) return wait_and_reopen(e.reason, how);
   serving_ = std::move(successor_);
   if (serving_->opened) {
     begin_serving();   // it was ready and waited for a commit boundary: nothing is in hand now
-  } else {
+  } else if (serving_->ticket) {
     parts_.vitals->progress(now());
+  } else {
+    parts_.vitals->wait(now() + ticket_patience);
   }
 }
 
@@ -124,6 +130,7 @@ void channel_fetcher::successor_failed(const error& reason, std::int64_t generat
     return open_successor();
   }
   if (reason.code == failure::cancelled) return load();   // its credential was replaced meanwhile
+  if (generation != serving_->generation && generation != target_generation()) return open_successor();   // overtaken by a newer one
   if (serving_ && serving_->generation != generation && !passing(reason.code)) return refuse_generation(reason);
   duration wait = backoff_delay(successor_retry, successor_attempt_++, env_.random());
   if (reason.retry_at) wait = std::max<duration>(wait, *reason.retry_at - wall());
@@ -158,8 +165,8 @@ void channel_fetcher::wait_and_reopen(const error& reason, ending how) {
   if (reason.code == failure::fenced) return lose();
   const duration held = not_before_ ? std::max<duration>(*not_before_ - now(), duration::zero()) : duration::zero();
   if (how != ending::broken) return reopen_after(std::max<duration>(how == ending::polled ? env_.options.poll_interval : seconds(0), held));
-  const bool active = told_ && told_->first == channel_state::active;
-  auto plan = plan_retry(reason, attempt_++, active, wall(), env_.random());
+  const bool well = told_ && (told_->first == channel_state::active || told_->first == channel_state::backfilling);
+  auto plan = plan_retry(reason, attempt_++, well, wall(), env_.random());
   plan.wait = std::max(plan.wait, held);
   blocked_ = plan.until_changed;
   if (plan.hold) not_before_ = now() + plan.wait;

@@ -45,6 +45,9 @@ std::string key_of(const message_source& source);
 /// Stands for the header of a message that nobody could read: found again by its date and size.
 sha256_digest unread_digest(wall_time internal_date);
 
+/// Waiting for the permission to sign in is no standstill, however many channels of a dead host are before this one.
+constexpr std::chrono::hours ticket_patience{12};
+
 /// One message between listing and commit.
 struct window_item {
   enum class want : std::uint8_t {
@@ -276,6 +279,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   // waiting
   unsigned attempt_ = 0, successor_attempt_ = 0, store_attempt_ = 0, state_attempt_ = 0;
   std::optional<mono_time> reopen_at_, renew_at_, successor_at_, resume_at_, state_at_, stop_at_;
+  mono_time served_since_{};
+  unsigned short_lives_ = 0;                      ///< sessions in a row that ended soon
   std::optional<mono_time> not_before_;           ///< no sign-in earlier: throttled, or the server's LOGIN-DELAY
   std::uint64_t timer_ = 0;
   std::optional<mono_time> armed_for_;

@@ -147,8 +147,12 @@ void channel_fetcher::take_window(std::vector<listing_entry> entries) {
 
 void channel_fetcher::note_backfill(std::size_t listed) {
   if (caught_up_ || backfill_total_ || listed <= backfill_messages) return;
+  const auto& r = load_->record;
+  // One that was interrupted goes on counting.
+  backfill_done_ = r.backfill_total ? r.backfill_done.value_or(0) : 0;
   // The last window shows all that is left; of an earlier one the mailbox is the best guess.
-  backfill_total_ = window_upto_.value == 0 ? static_cast<std::int64_t>(listed) : std::max<std::int64_t>(serving_->opened->messages, static_cast<std::int64_t>(listed));
+  const auto left = static_cast<std::int64_t>(listed);
+  backfill_total_ = backfill_done_ + (window_upto_.value == 0 ? left : std::max<std::int64_t>(serving_->opened->messages - backfill_done_, left));
   store::mail_store::state_change c;
   c.state = channel_state::backfilling;
   set_state(std::move(c));

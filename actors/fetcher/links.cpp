@@ -10,8 +10,6 @@
 namespace mailherd::actors {
 
 namespace {
-/// Waiting for the permission to sign in is no standstill, however many channels of a dead host are before this one.
-constexpr std::chrono::hours ticket_patience{12};
 /// Renewals are spread over so long, so that channels that began together do not renew together.
 constexpr std::int64_t renewal_jitter_seconds = 120;
 /// A server that always says that something changed is looked at no more often than this.
@@ -69,7 +67,10 @@ void channel_fetcher::open_serving() {
 
 void channel_fetcher::open_successor() {
   if (stopping_ || successor_ || !serving_ || !serving_->opened || serving_->closing) return;
-  if (serving_->incoming.protocol == protocol_kind::pop3) return proceed();   // the poll ends at the next commit boundary
+  if (serving_->incoming.protocol == protocol_kind::pop3) {
+    if (work_ == work::fetching) proceed();   // the poll ends at the next commit boundary
+    return;
+  }
   ending_serial_ = renewal_due_ ? serving_->token_serial : 0;
   if (one_session_only_) {
     // Break before make: the gap is measured.
@@ -192,8 +193,6 @@ void channel_fetcher::on_opened(link& l, const session_event::opened& e) {
   if (e.login_delay) not_before_ = now() + *e.login_delay;
   if (&l == successor_.get()) return on_successor_opened();
   begin_serving();
-  // The row may have changed while this one was on its way.
-  if (wants_successor()) open_successor();
 }
 
 void channel_fetcher::on_successor_opened() {
@@ -220,8 +219,11 @@ void channel_fetcher::begin_serving() {
   poll_end_ = ending::broken;
   tell_serving();
   schedule_renewal();
+  served_since_ = now();
   work_ = work::loading;
   begin();
+  // The row may have changed while this one was on its way.
+  if (wants_successor()) open_successor();
 }
 
 /// Commits of an earlier session may still be under way: the cursor is read behind them.

@@ -23,7 +23,7 @@ bool passing(failure f) noexcept {
   return a == action::retry_later || a == action::retry_now || a == action::skip_message || f == failure::cancelled;
 }
 
-retry_plan plan_retry(const error& reason, unsigned attempt, bool active, wall_time now, std::uint64_t random) {
+retry_plan plan_retry(const error& reason, unsigned attempt, bool well, wall_time now, std::uint64_t random) {
   retry_plan p;
   const auto seldom = [&](unsigned before) { return backoff_delay(wants_a_person, attempt > before ? attempt - before : 0, random); };
   p.wait = backoff_delay(lost_connection, attempt, random);
@@ -34,7 +34,7 @@ retry_plan plan_retry(const error& reason, unsigned attempt, bool active, wall_t
       break;
     case action::retry_now:
     case action::retry_later:
-    case action::skip_message: p.no_news = attempt == 0 && active; break;
+    case action::skip_message: p.no_news = attempt == 0 && well; break;
     case action::refresh_token:
       // A fresh token was refused as well: no number of tries helps, and only the token endpoint may call for a person.
       if (attempt >= first_tries) p.wait = seldom(first_tries);

@@ -25,7 +25,7 @@ struct retry_plan {
   bool hold = false;            ///< no sign-in before the wait is over, whatever else happens
 };
 
-/// `attempt`: failures in a row before this one. `active`: the channel was well until now.
-retry_plan plan_retry(const error& reason, unsigned attempt, bool active, wall_time now, std::uint64_t random);
+/// `attempt`: failures in a row before this one. `well`: the channel served until now.
+retry_plan plan_retry(const error& reason, unsigned attempt, bool well, wall_time now, std::uint64_t random);
 
 }  // namespace mailherd::actors

@@ -114,9 +114,13 @@ TEST_F(fetcher, goes_on_from_the_cursor_after_a_restart) {
   const auto had = row().messages.size();
   EXPECT_GT(had, 100U);
   EXPECT_LT(had, 1000U);
+  EXPECT_EQ(row().state(), channel_state::backfilling);
+  EXPECT_EQ(record().backfill_total, 1000);
+  EXPECT_EQ(record().backfill_done, static_cast<std::int64_t>(had));
   imap.on_body = {};
   start();
   advance(seconds(5));
+  EXPECT_FALSE(record().backfill_total) << "it is over";
   EXPECT_EQ(row().messages.size(), 1000U);
   expect_all_once();
   EXPECT_LE(row().suppressed, 500);

@@ -208,8 +208,8 @@ void run_seeds(protocol_kind protocol, std::uint64_t base, std::uint64_t usually
   }
 }
 
-TEST(schedules, over_imap_lose_nothing_and_store_nothing_twice) { run_seeds(protocol_kind::imap, 1'000, 14); }
-TEST(schedules, over_pop3_lose_nothing_and_store_nothing_twice) { run_seeds(protocol_kind::pop3, 500'000, 8); }
+TEST(schedules, over_imap_lose_nothing_and_store_nothing_twice) { run_seeds(protocol_kind::imap, 1'000, 24); }
+TEST(schedules, over_pop3_lose_nothing_and_store_nothing_twice) { run_seeds(protocol_kind::pop3, 500'000, 12); }
 
 }  // namespace
 }  // namespace mailherd::actors

@@ -267,6 +267,26 @@ TEST_F(succession, a_change_while_the_first_session_opens_is_not_forgotten) {
   EXPECT_EQ(row().state(), channel_state::active);
 }
 
+TEST_F(succession, a_newer_credential_overtakes_one_that_is_still_opening) {
+  start_all();
+  bool hang = true;
+  imap.on_command = [&](auto& session, const auto& c) -> std::optional<std::string> {
+    return hang && session.number() == 2 && c.name == "AUTHENTICATE" ? std::optional("") : std::nullopt;
+  };
+  put_credential(password("never right"));
+  advance(seconds(2));
+  put_credential(password("secret"));
+  advance(limits::attempt_deadline + seconds(10));
+  EXPECT_EQ(record().observed_generation, 3);
+  EXPECT_EQ(record().switching, switch_state::done);
+  // And one that takes over although it is the newest no longer.
+  put_credential(password("secret"));
+  record().generation += 1;
+  changed();
+  advance(seconds(10));
+  EXPECT_EQ(record().observed_generation, 5);
+}
+
 TEST_F(succession, a_generation_taken_up_after_a_restart_is_observed_too) {
   start_all();
   kill();
@@ -384,6 +404,22 @@ TEST_F(succession, a_wrong_password_is_tried_seldom) {
   changed();
   advance(seconds(2));
   EXPECT_EQ(row().state(), channel_state::active) << "at once when it is mended";
+}
+
+TEST_F(succession, a_server_that_always_hangs_up_is_not_asked_again_at_once_for_ever) {
+  imap.on_command = [](auto& session, const auto& c) -> std::optional<std::string> {
+    if (c.name != "IDLE") return std::nullopt;
+    session.line().close();
+    return "";
+  };
+  fill(3);
+  start_all();
+  advance(std::chrono::hours(1));
+  EXPECT_EQ(row().messages.size(), 3U);
+  EXPECT_LE(imap.logins.size(), 40U);
+  imap.on_command = {};
+  advance(seconds(301));
+  EXPECT_EQ(imap.idling(), 1U);
 }
 
 TEST_F(succession, one_lost_connection_is_no_news) {
