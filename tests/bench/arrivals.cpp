@@ -5,9 +5,9 @@
 #include <cmath>
 #include <numeric>
 #include <random>
-#include <thread>
 
 #include "tests/corpus/corpus.hpp"
+#include "tests/peers/files.hpp"
 
 namespace mailherd::bench {
 
@@ -17,7 +17,8 @@ void arrival_board::heard(const std::string& user, clock::time_point at) {
   changed_.notify_all();
 }
 
-std::optional<arrival_board::clock::time_point> arrival_board::wait(const std::string& user, clock::time_point since, std::chrono::milliseconds timeout) {
+std::optional<arrival_board::clock::time_point> arrival_board::wait(const std::string& user, clock::time_point since,
+                                                                    std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   const bool came = changed_.wait_for(lock, timeout, [&] {
     const auto found = last_.find(user);
@@ -47,7 +48,7 @@ arrival_times deliver_and_wait(peers::dovecot_server& server, arrival_board& boa
     const auto heard = board.wait(user, start, options.timeout);
     if (heard) out.ms.push_back(std::chrono::duration<double, std::milli>(*heard - start).count());
     else ++out.lost;
-    std::this_thread::sleep_for(options.gap);
+    peers::wait_until([] { return false; }, options.gap);
   }
   std::sort(out.ms.begin(), out.ms.end());
   return out;

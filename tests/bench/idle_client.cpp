@@ -13,7 +13,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::chrono::minutes open_limit{5};
+constexpr std::chrono::minutes open_limit{15};  ///< also the longest silence
 constexpr std::chrono::seconds end_limit{30};
 
 peers::process_options options_of(mail& server, const std::filesystem::path& log) {
@@ -38,18 +38,15 @@ idle_client::~idle_client() {
 void idle_client::follow() {
   std::ifstream log(dir_ / "log");
   std::string line;
-  while (!ending_) {
+  // The times are in the lines: looking a few milliseconds late distorts nothing.
+  const auto next_line = [&] {
     std::string part;
-    if (!std::getline(log, part)) {
-      log.clear();
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the times are in the lines: looking late distorts nothing
-      continue;
-    }
+    log.clear();
+    std::getline(log, part);
     line += part;
-    if (log.eof()) {  // a line of which only the beginning is written
-      log.clear();
-      continue;
-    }
+    return ending_ || (!log.eof() && !log.fail());  // at the end of the file: nothing, or the beginning of a line
+  };
+  while (peers::wait_until(next_line, open_limit) && !ending_) {
     const json event = json::parse(line, nullptr, false);
     line.clear();
     if (!event.is_object() || !event.contains("user")) continue;

@@ -26,9 +26,11 @@ int main(int argc, char** argv) {
   try {
     bench::mail mail(options);
     const auto& server = mail.server();
-    fmt::print("{{\"imap\":{},\"imaps\":{},\"pop3\":{},\"pop3s\":{},\"lmtp\":{},\"ca\":\"{}\",\"maildirs\":\"{}\",\"messages\":{},\"bytes\":{}}}\n",
-               server.imap_port(), server.imaps_port(), server.pop3_port(), server.pop3s_port(), server.lmtp_port(), server.ca_file().string(),
-               server.maildir("").string(), mail.messages(), mail.bytes());
+    fmt::print(
+        "{{\"imap\":{},\"imaps\":{},\"pop3\":{},\"pop3s\":{},\"lmtp\":{},\"ca\":\"{}\",\"maildirs\":\"{}\",\"messages\":{},\"bytes\":{}}}"
+        "\n",
+        server.imap_port(), server.imaps_port(), server.pop3_port(), server.pop3s_port(), server.lmtp_port(), server.ca_file().string(),
+        server.maildir("").string(), mail.messages(), mail.bytes());
     std::fflush(stdout);
     char byte = 0;
     while (::read(0, &byte, 1) > 0) {

@@ -37,11 +37,12 @@ std::string configuration(const settings& s, const fs::path& root) {
   for (std::size_t i = 0; i < s.mailboxes; ++i) {
     const fs::path box = root / fmt::format("box{}", i);
     fs::create_directories(box);
-    out += fmt::format("\nIMAPAccount a{0}\nHost localhost\nPort {1}\nUser {2}\nPass {3}\nSSLType IMAPS\nCertificateFile {4}\nSystemCertificates no\n"
-                       "\nIMAPStore far{0}\nAccount a{0}\n"
-                       "\nMaildirStore near{0}\nPath {5}/\nInbox {5}/INBOX\nSubFolders Verbatim\n"
-                       "\nChannel c{0}\nFar :far{0}:\nNear :near{0}:\nPatterns INBOX\nSync Pull New\nCreate Near\nSyncState *\n",
-                       i, s.port, bench::mail::user(i), bench::mail::password, s.ca, box.string());
+    out += fmt::format(
+        "\nIMAPAccount a{0}\nHost localhost\nPort {1}\nUser {2}\nPass {3}\nSSLType IMAPS\nCertificateFile {4}\nSystemCertificates no\n"
+        "\nIMAPStore far{0}\nAccount a{0}\n"
+        "\nMaildirStore near{0}\nPath {5}/\nInbox {5}/INBOX\nSubFolders Verbatim\n"
+        "\nChannel c{0}\nFar :far{0}:\nNear :near{0}:\nPatterns INBOX\nSync Pull New\nCreate Near\nSyncState *\n",
+        i, s.port, bench::mail::user(i), bench::mail::password, s.ca, box.string());
   }
   return out;
 }

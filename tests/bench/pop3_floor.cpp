@@ -67,7 +67,8 @@ void run(const settings& s) {
   for (std::size_t i = 0; i < std::min(s.parallel, s.mailboxes); ++i) threads.emplace_back(work);
   for (auto& thread : threads) thread.join();
   if (!problem.empty()) throw peers::peer_error(problem);
-  std::puts(bench::to_json(watch.stop(s.pipeline > 1 ? fmt::format("POP3 floor, {} in flight", s.pipeline) : "POP3 floor", messages)).c_str());
+  std::puts(
+      bench::to_json(watch.stop(s.pipeline > 1 ? fmt::format("POP3 floor, {} in flight", s.pipeline) : "POP3 floor", messages)).c_str());
 }
 
 }  // namespace

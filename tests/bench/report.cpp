@@ -52,7 +52,8 @@ measurement parse(std::string_view output) {
     measurement out{parsed.value("name", ""), parsed.value("messages", std::size_t{0}), parsed.value("seconds", 0.0),
                     parsed.value("cpu_seconds", 0.0), parsed.value("peak_rss_mb", 0.0)};
     for (const auto& [name, value] : parsed.items()) {
-      if (value.is_number() && name != "messages" && name != "seconds" && name != "cpu_seconds" && name != "peak_rss_mb") out.more[name] = value;
+      if (value.is_number() && name != "messages" && name != "seconds" && name != "cpu_seconds" && name != "peak_rss_mb")
+        out.more[name] = value;
     }
     return out;
   }

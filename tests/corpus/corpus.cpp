@@ -24,7 +24,9 @@ namespace {
 /// SplitMix64: the standard library's distributions differ between implementations, this does not.
 class generator {
  public:
-  generator(std::uint64_t seed, std::uint64_t index) : state_(seed * 0x9E3779B97F4A7C15ULL + (index + 1) * 0xD1B54A32D192ED03ULL) { next(); }
+  generator(std::uint64_t seed, std::uint64_t index) : state_(seed * 0x9E3779B97F4A7C15ULL + (index + 1) * 0xD1B54A32D192ED03ULL) {
+    next();
+  }
 
   std::uint64_t next() {
     state_ += 0x9E3779B97F4A7C15ULL;
@@ -41,16 +43,18 @@ class generator {
   std::uint64_t state_;
 };
 
-constexpr std::array words = {"order",   "invoice", "please",  "the",     "a",       "delivery", "broken", "ticket", "thank",    "you",    "refund", "waiting",
-                              "since",   "monday",  "address", "changed", "our",     "customer", "number", "and",    "not",      "we",     "have",   "received",
-                              "parcel",  "account", "login",   "error",   "printer", "screen",   "when",   "I",      "open",     "again",  "could",  "help",
-                              "regards", "phone",   "meeting", "offer",   "price",   "quantity", "blue",   "large",  "warranty", "serial", "photo",  "attached"};
+constexpr std::array words = {
+    "order",   "invoice", "please",  "the",     "a",       "delivery", "broken", "ticket", "thank",    "you",    "refund", "waiting",
+    "since",   "monday",  "address", "changed", "our",     "customer", "number", "and",    "not",      "we",     "have",   "received",
+    "parcel",  "account", "login",   "error",   "printer", "screen",   "when",   "I",      "open",     "again",  "could",  "help",
+    "regards", "phone",   "meeting", "offer",   "price",   "quantity", "blue",   "large",  "warranty", "serial", "photo",  "attached"};
 constexpr std::array names = {"Anna Berger", "Jörg Müller", "Zoë Lefèvre", "Carlos Núñez", "Li Wei", "Ola Nordmann", "Иван Петров", "山田 太郎",
                               "Marta Kowalska", "John Smith", "Priya Patel", "Çağla Öztürk"};
 constexpr std::array locals = {"anna", "joerg", "zoe", "carlos", "li.wei", "ola", "ivan", "yamada", "marta", "john", "priya", "cagla"};
 constexpr std::array hosts = {"example.test", "shop.example.test", "mail.example.test", "kunde.test", "client.test"};
-constexpr std::array subjects = {"Re: Your order", "Lieferung verspätet – bitte prüfen", "Question about invoice", "Réclamation n° 4711", "お問い合わせ", "Broken screen",
-                                 "AW: Angebot für Büromöbel", "Cannot log in", "Заказ не получен", "Thank you!"};
+constexpr std::array subjects = {
+    "Re: Your order", "Lieferung verspätet – bitte prüfen", "Question about invoice", "Réclamation n° 4711", "お問い合わせ",
+    "Broken screen",  "AW: Angebot für Büromöbel",          "Cannot log in",          "Заказ не получен",    "Thank you!"};
 
 template <class Array>
 const char* pick(generator& random, const Array& from) {
@@ -128,11 +132,14 @@ void add_base64(generator& random, std::string& out, std::size_t bytes) {
 std::string headers(generator& random, std::uint64_t seed, std::uint64_t index) {
   const std::size_t person = random.below(names.size());
   const char* host = pick(random, hosts);
-  std::string out = fmt::format("Return-Path: <{0}@{1}>\r\nReceived: from mx.{1} (mx.{1} [192.0.2.{2}])\r\n\tby mail.acme.test with ESMTPS id {3:x}\r\n\tfor <support@acme.test>; {4}\r\n",
-                                locals[person], host, random.below(254) + 1, random.next(), date_header(index));
-  out += fmt::format("Date: {}\r\nFrom: {} <{}@{}>\r\nTo: Support <support@acme.test>\r\n", date_header(index), encoded_word(random, names[person]),
-                     locals[person], host);
-  if (random.percent(15)) out += fmt::format("Cc: {} <{}@{}>\r\n", encoded_word(random, names[random.below(names.size())]), pick(random, locals), host);
+  std::string out = fmt::format(
+      "Return-Path: <{0}@{1}>\r\nReceived: from mx.{1} (mx.{1} [192.0.2.{2}])\r\n\tby mail.acme.test with ESMTPS id {3:x}\r\n\tfor "
+      "<support@acme.test>; {4}\r\n",
+      locals[person], host, random.below(254) + 1, random.next(), date_header(index));
+  out += fmt::format("Date: {}\r\nFrom: {} <{}@{}>\r\nTo: Support <support@acme.test>\r\n", date_header(index),
+                     encoded_word(random, names[person]), locals[person], host);
+  if (random.percent(15))
+    out += fmt::format("Cc: {} <{}@{}>\r\n", encoded_word(random, names[random.below(names.size())]), pick(random, locals), host);
   out += fmt::format("Subject: {}\r\n {}\r\n", encoded_word(random, pick(random, subjects)), index);
   if (!random.percent(2)) out += fmt::format("Message-ID: <{:x}.{}.{}@{}>\r\n", random.next(), seed, index, host);
   if (index > 0 && random.percent(30)) out += fmt::format("In-Reply-To: <{:x}.{}@acme.test>\r\n", random.next(), random.below(index));
@@ -154,7 +161,8 @@ std::string original(std::uint64_t seed, std::uint64_t index) {
   const bool attachments = kind >= 85;
   const std::string inner = attachments ? boundary + "_a" : boundary;
   if (attachments) out += fmt::format("Content-Type: multipart/mixed; boundary=\"{0}\"\r\n\r\n--{0}\r\n", boundary);
-  out += fmt::format("Content-Type: multipart/alternative; boundary=\"{0}\"\r\n\r\n--{0}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", inner);
+  out += fmt::format(
+      "Content-Type: multipart/alternative; boundary=\"{0}\"\r\n\r\n--{0}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n", inner);
   add_text(random, out, random.between(300, 3000));
   out += fmt::format("--{}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", inner);
   add_html(random, out, random.between(2000, 17000));
@@ -163,7 +171,9 @@ std::string original(std::uint64_t seed, std::uint64_t index) {
   const bool large = kind >= 98;
   const std::size_t bytes = large ? random.between(100'000, 680'000) : random.between(6'000, 110'000);
   const std::string name = random.percent(50) ? "filename=\"photo.jpg\"" : "filename*=UTF-8''Rechnung%20M%C3%A4rz.pdf";
-  out += fmt::format("--{}\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; {}\r\n\r\n", boundary, name);
+  out += fmt::format(
+      "--{}\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment; {}\r\n\r\n",
+      boundary, name);
   out.reserve(out.size() + bytes + 200);
   add_base64(random, out, bytes);
   return out + fmt::format("--{}--\r\n", boundary);
@@ -201,7 +211,8 @@ totals write_maildir(const fs::path& maildir, std::uint64_t seed, std::size_t co
   for (std::size_t i = 0; i < count; ++i) {
     const std::string raw = message(seed, i);
     const auto when = std::chrono::system_clock::to_time_t(received_at(i));
-    const fs::path file = maildir / "cur" / fmt::format("{}.M{:06}P1Q{:08}.corpus,S={},W={}:2,", when, i % 1'000'000, i, raw.size(), raw.size());
+    const fs::path file =
+        maildir / "cur" / fmt::format("{}.M{:06}P1Q{:08}.corpus,S={},W={}:2,", when, i % 1'000'000, i, raw.size(), raw.size());
     const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     const bool ok = fd >= 0 && ::write(fd, raw.data(), raw.size()) == static_cast<ssize_t>(raw.size());
     const timespec times[2] = {{when, 0}, {when, 0}};

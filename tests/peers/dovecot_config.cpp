@@ -92,15 +92,17 @@ std::filesystem::path write_dovecot_config(const dovecot_options& options, const
       "protocols = imap pop3 lmtp\nlisten = {}\nbase_dir = {}\nstate_dir = {}\nlog_path = {}\nssl = yes\nssl_cert = <{}\nssl_key = <{}\n"
       "ssl_min_protocol = TLSv1.2\nauth_mechanisms = {}\ndisable_plaintext_auth = {}\n"
       "auth_failure_delay = {} secs\nauth_cache_size = {}\nmail_location = maildir:{}/%Lu\nmail_max_userip_connections = {}\n"
-      "mail_fsync = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\nlogin_trusted_networks =\nverbose_proctitle = no\nstats_writer_socket_path =\n",
-      places.address, places.run_dir.string(), (places.root / "state").string(), places.log_file.string(), tls.certificate_file.string(), tls.key_file.string(), options.mechanisms,
-      flag(!options.plaintext_login), options.auth_failure_delay.count(), options.auth_cache ? "1M" : "0", places.mail_dir.string(),
-      options.max_userip_connections, options.fsync ? "always" : "never");
+      "mail_fsync = {}\nfirst_valid_uid = 1\nfirst_valid_gid = 1\nlogin_trusted_networks =\nverbose_proctitle = no\n"
+      "stats_writer_socket_path =\n",
+      places.address, places.run_dir.string(), (places.root / "state").string(), places.log_file.string(), tls.certificate_file.string(),
+      tls.key_file.string(), options.mechanisms, flag(!options.plaintext_login), options.auth_failure_delay.count(),
+      options.auth_cache ? "1M" : "0", places.mail_dir.string(), options.max_userip_connections, options.fsync ? "always" : "never");
   text += places.as_root ? std::string("mail_uid = nobody\nmail_gid = nogroup\n")
                          : fmt::format("mail_uid = {0}\nmail_gid = {1}\ndefault_internal_user = {0}\ndefault_login_user = {0}\n"
                                        "default_internal_group = {1}\n",
                                        places.self_user, places.self_group);
-  text += fmt::format("default_client_limit = {}\ndefault_process_limit = {}\n", std::max(1000U, 4 * sessions + 1000), std::max(100U, sessions));
+  text += fmt::format("default_client_limit = {}\ndefault_process_limit = {}\n", std::max(1000U, 4 * sessions + 1000),
+                      std::max(100U, sessions));
   text += fmt::format("service imap {{\n  process_limit = {0}\n}}\nservice pop3 {{\n  process_limit = {0}\n}}\n", sessions);
   text += fmt::format("service auth {{\n  client_limit = {0}\n}}\nservice anvil {{\n  client_limit = {0}\n{1}{2}}}\n", 6 * sessions + 2000,
                       places.as_root ? "" : "  chroot =\n",

@@ -201,7 +201,8 @@ std::string dovecot_server::deliver(std::string_view address, std::string_view f
   create_folder(address, folder);
   const fs::path target = maildir(address, folder);
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(system_clock::now().time_since_epoch()).count();
-  // The names sort in the order of delivery: Dovecot gives UIDs to new files in the order of their names. S and W spare it reading the file.
+  // The names sort in the order of delivery: Dovecot gives UIDs to new files in the order of their names. S and W spare it reading the
+  // file.
   const std::string name = fmt::format("{}.M{:06}P{}Q{:08}.peer,S={},W={}", now / 1'000'000, now % 1'000'000, ::getpid(),
                                        state_->delivered.fetch_add(1), raw.size(), raw.size());
   put_file(target / "tmp" / name, raw, internal_date);

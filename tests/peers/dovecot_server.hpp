@@ -37,12 +37,12 @@ struct dovecot_options {
   std::filesystem::path root = {};          ///< empty, or not reachable for the mail user: an own temporary directory
   std::vector<mail_user> users = {};
   std::filesystem::path key_dir = {};       ///< JWT keys as identity_provider writes them; empty: no local validation
-  std::string introspection_url = {};       ///< for opaque tokens; empty: none. A fault on "/_introspect" at the identity provider breaks it
+  std::string introspection_url = {};  ///< for opaque tokens; empty: none. A fault on "/_introspect" at the identity provider breaks it
   std::string mechanisms = "plain login xoauth2 oauthbearer";  ///< scram-sha-256, apop and cram-md5 can be had too
   std::string capability = {};              ///< imap_capability; empty: Dovecot's own. See exchange_capability
-  /// Idle sessions leave their process after `hibernate_after`, and are told news at once; the others after half a second, which Dovecot waits
-  /// for more to come. What is delivered at the very moment in which one leaves is told up to half
-  /// a minute later: wait until session_processes() is 0.
+  /// Idle sessions leave their process after `hibernate_after`, and are told news at once; the others after half a second, which Dovecot
+  /// waits for more to come. What is delivered at the very moment in which a session leaves is told up to half a minute later: wait until
+  /// session_processes() is 0.
   bool hibernate = false;
   std::chrono::seconds hibernate_after{10};
   bool auth_penalty = false;           ///< on: failed logins delay every login from the address (4, 8, 15 s)

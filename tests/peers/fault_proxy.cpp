@@ -171,7 +171,8 @@ void fault_proxy::state::take(pair_of_sockets& pair, int from, flow& way, const 
   }
   if (pair.finishing) return;
   std::string bytes(buffer.data(), static_cast<std::size_t>(got));
-  if (faults_of.flip_at && *faults_of.flip_at >= way.taken && *faults_of.flip_at < way.taken + bytes.size()) bytes[*faults_of.flip_at - way.taken] ^= 1;
+  if (faults_of.flip_at && *faults_of.flip_at >= way.taken && *faults_of.flip_at < way.taken + bytes.size())
+    bytes[*faults_of.flip_at - way.taken] ^= 1;
   way.taken += bytes.size();
   way.queued += bytes.size();
   time_type due = clock_type::now() + faults_of.delay;
@@ -188,7 +189,8 @@ void fault_proxy::state::give(pair_of_sockets& pair, int to, flow& way, const di
     std::size_t size = first.bytes.size() - first.done;
     if (faults_of.chunk > 0) size = std::min(size, faults_of.chunk);
     if (faults_of.bytes_per_second > 0) size = std::min(size, std::max<std::size_t>(1, faults_of.bytes_per_second / 20));
-    if (faults_of.cut_after) size = static_cast<std::size_t>(std::min<std::uint64_t>(size, *faults_of.cut_after - std::min(*faults_of.cut_after, way.forwarded)));
+    if (faults_of.cut_after)
+      size = static_cast<std::size_t>(std::min<std::uint64_t>(size, *faults_of.cut_after - std::min(*faults_of.cut_after, way.forwarded)));
     const ssize_t put = size == 0 ? 0 : ::send(to, first.bytes.data() + first.done, size, MSG_NOSIGNAL);
     if (put < 0 && errno != EAGAIN && errno != EINTR && errno != ENOTCONN) return end(pair, cut_kind::rst);
     if (put > 0) {

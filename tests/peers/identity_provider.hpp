@@ -60,7 +60,8 @@ struct idp_fault {
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::chrono::milliseconds delay{0};
   int times = 1;                  ///< -1: until clear_faults()
-  /// The provider handles the request and rotates the token, then its answer is lost: the fault's is sent (status 0: the connection is cut).
+  /// The provider handles the request and rotates the token, then its answer is lost: the fault's is sent (status 0: the connection is
+  /// cut).
   bool lose_answer = false;
 };
 

@@ -1,9 +1,10 @@
 // tests/peers/imap_fake: an IMAP server in memory whose every answer a test can change.
 //
 // Owns:   mailboxes, messages, accounts; one scripted_server underneath.
-// Does:   CAPABILITY ID NOOP LOGIN AUTHENTICATE(PLAIN LOGIN XOAUTH2 OAUTHBEARER) STARTTLS ENABLE NAMESPACE LIST SELECT EXAMINE STATUS CHECK CLOSE
-//         UNSELECT [UID] SEARCH (sequence sets, UID, ALL, SEEN/UNSEEN, SINCE/BEFORE, SIZE) [UID] FETCH (UID FLAGS INTERNALDATE RFC822.SIZE MODSEQ
-//         BODY[.PEEK][…HEADER/TEXT] with <partial>, CHANGEDSINCE) [UID] STORE, [UID] EXPUNGE, [UID] MOVE, IDLE with push, LOGOUT.
+// Does:   CAPABILITY ID NOOP LOGIN AUTHENTICATE(PLAIN LOGIN XOAUTH2 OAUTHBEARER) STARTTLS ENABLE NAMESPACE LIST SELECT EXAMINE STATUS
+//         CHECK CLOSE UNSELECT [UID] SEARCH (sequence sets, UID, ALL, SEEN/UNSEEN, SINCE/BEFORE, SIZE) [UID] FETCH (UID FLAGS
+//         INTERNALDATE RFC822.SIZE MODSEQ BODY[.PEEK][…HEADER/TEXT] with <partial>, CHANGEDSINCE) [UID] STORE, [UID] EXPUNGE, [UID] MOVE,
+//         IDLE with push, LOGOUT.
 // Never:  claims to be right where RFC 3501 is subtle: Dovecot is for that. This one is for what no real server does on demand.
 // Threads: every public function may be called from any thread; hooks run in a connection's thread, without the server's lock.
 #pragma once
@@ -53,7 +54,8 @@ struct imap_fake_options {
   script_options socket = {};
   std::string greeting = "* OK [CAPABILITY {}] ready";  ///< {} is replaced by the capabilities
   std::string capabilities =
-      "IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER IDLE UIDPLUS MOVE CONDSTORE ENABLE ID UNSELECT NAMESPACE STARTTLS";
+      "IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN AUTH=LOGIN AUTH=XOAUTH2 AUTH=OAUTHBEARER IDLE UIDPLUS MOVE CONDSTORE ENABLE ID UNSELECT "
+      "NAMESPACE STARTTLS";
   /// account → password; empty: any LOGIN and any token is taken.
   std::map<std::string, std::string> passwords = {};
   /// Access tokens taken per account ("" : for all); empty: any.

@@ -136,7 +136,8 @@ std::string internal_date(std::chrono::system_clock::time_point when) {
   std::string month = months[static_cast<std::size_t>(parts.tm_mon)];
   month[1] = static_cast<char>(month[1] + 32);
   month[2] = static_cast<char>(month[2] + 32);
-  return fmt::format("{:2}-{}-{} {:02}:{:02}:{:02} +0000", parts.tm_mday, month, parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
+  return fmt::format("{:2}-{}-{} {:02}:{:02}:{:02} +0000", parts.tm_mday, month, parts.tm_year + 1900, parts.tm_hour, parts.tm_min,
+                     parts.tm_sec);
 }
 
 long days_of(std::string_view date) {
@@ -156,7 +157,8 @@ std::string fetch_item(const std::string& item, const fake_message& message) {
   if (item == "UID") return fmt::format("UID {}", message.uid);
   if (item == "FLAGS") return fmt::format("FLAGS ({})", fmt::join(message.flags, " "));
   if (item == "INTERNALDATE") return fmt::format("INTERNALDATE \"{}\"", internal_date(message.internal_date));
-  if (item == "RFC822.SIZE") return fmt::format("RFC822.SIZE {}", message.claimed_size.value_or(static_cast<std::uint32_t>(message.raw.size())));
+  if (item == "RFC822.SIZE")
+    return fmt::format("RFC822.SIZE {}", message.claimed_size.value_or(static_cast<std::uint32_t>(message.raw.size())));
   if (item == "MODSEQ") return fmt::format("MODSEQ ({})", message.modseq);
   if (item.compare(0, 5, "BODY[") == 0 || item.compare(0, 10, "BODY.PEEK[") == 0) return body_item(item, message);
   if (item == "RFC822") return fmt::format("RFC822 {{{}}}\r\n{}", message.raw.size(), message.raw);

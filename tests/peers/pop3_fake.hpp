@@ -1,7 +1,8 @@
 // tests/peers/pop3_fake: a POP3 server in memory whose every answer a test can change.
 //
 // Owns:   one maildrop, accounts; one scripted_server underneath.
-// Does:   CAPA STLS USER PASS AUTH (PLAIN, LOGIN, XOAUTH2 in one line and in Microsoft's two steps, OAUTHBEARER) STAT UIDL LIST TOP RETR DELE RSET NOOP QUIT.
+// Does:   CAPA STLS USER PASS AUTH (PLAIN, LOGIN, XOAUTH2 in one line and in Microsoft's two steps, OAUTHBEARER) STAT UIDL LIST TOP RETR
+//         DELE RSET NOOP QUIT.
 // Threads: every public function may be called from any thread; hooks run in a connection's thread, without the server's lock.
 #pragma once
 
@@ -29,7 +30,8 @@ struct pop3_command {
 struct pop3_fake_options {
   script_options socket = {};
   std::string greeting = "+OK ready";
-  std::vector<std::string> capabilities = {"TOP", "UIDL", "USER", "SASL PLAIN LOGIN XOAUTH2 OAUTHBEARER", "RESP-CODES", "PIPELINING", "STLS"};
+  std::vector<std::string> capabilities = {"TOP",        "UIDL",       "USER", "SASL PLAIN LOGIN XOAUTH2 OAUTHBEARER",
+                                           "RESP-CODES", "PIPELINING", "STLS"};
   std::map<std::string, std::string> passwords = {};        ///< empty: any
   std::map<std::string, std::set<std::string>> tokens = {}; ///< empty: any
   bool has_capa = true;

@@ -192,7 +192,8 @@ std::vector<proc_entry> all_processes() {
 std::vector<proc_entry> group_members(pid_t group) {
   if (::kill(-group, 0) != 0 && errno == ESRCH) return {};
   std::vector<proc_entry> out = all_processes();
-  out.erase(std::remove_if(out.begin(), out.end(), [&](const proc_entry& one) { return one.group != group || one.state == 'Z' || one.state == 'X'; }),
+  out.erase(std::remove_if(out.begin(), out.end(),
+                           [&](const proc_entry& one) { return one.group != group || one.state == 'Z' || one.state == 'X'; }),
             out.end());
   return out;
 }
@@ -268,7 +269,9 @@ int process::terminate(std::chrono::milliseconds grace) {
   const auto end = std::chrono::steady_clock::now() + grace;
   signal(SIGTERM);
   // The leader of a server may be gone before its children have said goodbye to their clients.
-  if (wait(grace)) wait_until([this] { return group_members(pid_).empty(); }, std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()));
+  if (wait(grace))
+    wait_until([this] { return group_members(pid_).empty(); },
+               std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()));
   // Children that outlived their leader would keep ports and files.
   kill();
   return status_.value_or(-1);

@@ -127,7 +127,8 @@ struct connection_state {
       const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now()).count();
       if (left <= 0) return false;
       std::array<pollfd, 2> both{pollfd{fd, events, 0}, pollfd{wake, POLLIN, 0}};
-      if (::poll(both.data(), both.size(), static_cast<int>(std::min<std::int64_t>(left, 1'000'000))) < 0 && errno != EINTR) throw script_over{};
+      if (::poll(both.data(), both.size(), static_cast<int>(std::min<std::int64_t>(left, 1'000'000))) < 0 && errno != EINTR)
+        throw script_over{};
       if (both[0].revents != 0) return true;
       if (both[1].revents == 0) continue;
       clear_wake(wake);

@@ -41,7 +41,8 @@ class connection {
   /// The next line; the test fails (see scripted_server::problems) and the script ends unless it begins with `prefix`, case ignored.
   std::string expect(std::string_view prefix);
   std::string read_exact(std::size_t size);
-  /// True if a line can be read within `timeout` without consuming it; false if the client stays silent, or as soon as wake_all() is called.
+  /// True if a line can be read within `timeout` without consuming it; false if the client stays silent, or as soon as wake_all() is
+  /// called.
   bool line_waits(std::chrono::milliseconds timeout);
   /// Reads and drops everything until the client closes.
   void drain();

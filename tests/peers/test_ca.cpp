@@ -145,6 +145,8 @@ certificate test_ca::issue(cert_kind kind, const std::vector<std::string>& names
   return out;
 }
 
-std::vector<std::string> test_ca::default_names() { return {"localhost", "127.0.0.1", "127.0.0.2", "::1", "mail.acme.test", "*.acme.test"}; }
+std::vector<std::string> test_ca::default_names() {
+  return {"localhost", "127.0.0.1", "127.0.0.2", "::1", "mail.acme.test", "*.acme.test"};
+}
 
 }  // namespace mailherd::peers

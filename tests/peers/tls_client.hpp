@@ -46,7 +46,8 @@ class tls_client {
   void start_tls();
   void close();
 
-  /// Sends "<line>\r\n" and reads until the line that starts with `tag` + " "; returns everything read, lines joined by CRLF, literals inside.
+  /// Sends "<line>\r\n" and reads until the line that starts with `tag` + " "; returns everything read, lines joined by CRLF, literals
+  /// inside.
   std::string imap(std::string_view tag, std::string_view command);
   /// Sends a POP3 command; returns the first line, and with `multi` the whole dot-terminated answer (dots unstuffed) after it.
   std::string pop3(std::string_view command, bool multi = false);

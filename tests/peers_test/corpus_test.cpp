@@ -1,4 +1,5 @@
-// tests/peers_test/corpus: the corpus is what it says: the same everywhere, of the size promised, legal, and with the oddities of real mail.
+// tests/peers_test/corpus: the corpus is what it says: the same everywhere, of the size promised, legal, and with the oddities of real
+// mail.
 #include <set>
 
 #include "support.hpp"
@@ -64,7 +65,8 @@ TEST(corpus, is_written_as_a_maildir) {
   EXPECT_EQ(written.messages, 50U);
   std::set<std::string> on_disk, made;
   std::uint64_t bytes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(dir / "box/cur")) on_disk.insert(peers::sha256_hex(peers::read_file(entry.path())));
+  for (const auto& entry : std::filesystem::directory_iterator(dir / "box/cur"))
+    on_disk.insert(peers::sha256_hex(peers::read_file(entry.path())));
   for (std::size_t i = 0; i < 50; ++i) {
     bytes += message(7, i).size();
     made.insert(peers::sha256_hex(message(7, i)));

@@ -35,9 +35,11 @@ class oauth_test : public ::testing::Test {
     identity_provider provider;
     dovecot_server server;
   };
-  static std::string imap(pair& both, const std::string& mechanism, const std::string& user, const std::string& token, std::string* challenge = nullptr) {
+  static std::string imap(pair& both, const std::string& mechanism, const std::string& user, const std::string& token,
+                          std::string* challenge = nullptr) {
     auto client = secured(both.server.imaps_port(), both.server.ca_file());
-    return authenticate(client, mechanism, mechanism == "XOAUTH2" ? xoauth2_initial_response(user, token) : oauthbearer(user, token), challenge);
+    return authenticate(client, mechanism, mechanism == "XOAUTH2" ? xoauth2_initial_response(user, token) : oauthbearer(user, token),
+                        challenge);
   }
   static void opens_what_it_should(pair& both) {
     const std::string hers = both.provider.access_token(alice);
@@ -95,7 +97,8 @@ TEST_F(jwt, expired_is_refused_and_a_session_that_began_in_time_goes_on) {
   const std::string token = both->provider.access_token(alice);
   auto client = secured(both->server.imaps_port(), both->server.ca_file());
   EXPECT_THAT(authenticate(client, "XOAUTH2", xoauth2_initial_response(alice, token)), StartsWith("a1 OK"));
-  EXPECT_TRUE(wait_until([&] { return imap(*both, "XOAUTH2", alice, token).compare(0, 5, "a1 NO") == 0; }, 10s)) << "an expired token is still taken";
+  EXPECT_TRUE(wait_until([&] { return imap(*both, "XOAUTH2", alice, token).compare(0, 5, "a1 NO") == 0; }, 10s))
+      << "an expired token is still taken";
   EXPECT_THAT(client.imap("n", "NOOP"), HasSubstr("n OK"));
 }
 

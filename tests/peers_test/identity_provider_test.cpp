@@ -140,23 +140,31 @@ TEST_F(idp, takes_a_signed_assertion_instead_of_a_secret) {
   PEM_write_bio_PUBKEY(memory, key);
   char* data = nullptr;
   const long size = BIO_get_mem_data(memory, &data);
-  provider->add_client({.id = "signer", .secret = "", .auth_method = "private_key_jwt", .public_key = std::string(data, static_cast<std::size_t>(size)),
+  provider->add_client({.id = "signer",
+                        .secret = "",
+                        .auth_method = "private_key_jwt",
+                        .public_key = std::string(data, static_cast<std::size_t>(size)),
                         .app_domain = "acme.test"});
   const auto assertion = [&](const std::string& audience, const std::string& id) {
     const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-    const std::string text = base64url_encode(R"({"alg":"RS256","typ":"JWT"})") + "." +
-                             base64url_encode(json{{"iss", "signer"}, {"sub", "signer"}, {"aud", audience}, {"jti", id}, {"iat", now}, {"exp", now + 300}}.dump());
+    const std::string text =
+        base64url_encode(R"({"alg":"RS256","typ":"JWT"})") + "." +
+        base64url_encode(
+            json{{"iss", "signer"}, {"sub", "signer"}, {"aud", audience}, {"jti", id}, {"iat", now}, {"exp", now + 300}}.dump());
     EVP_MD_CTX* context = EVP_MD_CTX_new();
     EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, key);
     std::size_t length = 512;
     std::string signature(length, '\0');
-    EVP_DigestSign(context, reinterpret_cast<unsigned char*>(signature.data()), &length, reinterpret_cast<const unsigned char*>(text.data()), text.size());
+    EVP_DigestSign(context, reinterpret_cast<unsigned char*>(signature.data()), &length,
+                   reinterpret_cast<const unsigned char*>(text.data()), text.size());
     EVP_MD_CTX_free(context);
     return text + "." + base64url_encode(std::string_view(signature).substr(0, length));
   };
   const auto ask = [&](const std::string& url, const std::string& signed_by_us) {
-    return post(url, "grant_type=client_credentials&scope=mail&client_id=signer&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=" +
-                         signed_by_us);
+    return post(url,
+                "grant_type=client_credentials&scope=mail&client_id=signer&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-"
+                "assertion-type%3Ajwt-bearer&client_assertion=" +
+                    signed_by_us);
   };
   const answer direct = ask(provider->token_url(), assertion(provider->token_url(), "1"));
   EXPECT_EQ(direct.status, 200) << direct.body;
@@ -174,13 +182,17 @@ TEST_F(idp, lets_a_person_consent_and_refuse) {
   unsigned char digest[32];
   EVP_Digest(verifier.data(), verifier.size(), digest, nullptr, EVP_sha256(), nullptr);
   const std::string challenge = base64url_encode({reinterpret_cast<const char*>(digest), sizeof digest});
-  const std::string query = "?response_type=code&client_id=mailherd&redirect_uri=http%3A%2F%2F127.0.0.1%2Foauth2%2Fcallback&scope=mail%20offline_access"
-                            "&state=s1&code_challenge_method=S256&code_challenge=" + challenge;
+  const std::string query =
+      "?response_type=code&client_id=mailherd&redirect_uri=http%3A%2F%2F127.0.0.1%2Foauth2%2Fcallback&scope=mail%20offline_access"
+      "&state=s1&code_challenge_method=S256&code_challenge=" +
+      challenge;
   const std::string back = provider->consent(provider->authority("contoso") + "/oauth2/v2.0/authorize" + query, alice);
   EXPECT_THAT(back, StartsWith("http://127.0.0.1/oauth2/callback?"));
   EXPECT_EQ(query_value(back, "state"), "s1");
-  const std::string form = "grant_type=authorization_code&client_id=mailherd&client_secret=mailherd-secret&redirect_uri=http%3A%2F%2F127.0.0.1%2Foauth2%2Fcallback&code=" +
-                           query_value(back, "code") + "&code_verifier=";
+  const std::string form =
+      "grant_type=authorization_code&client_id=mailherd&client_secret=mailherd-secret&redirect_uri=http%3A%2F%2F127.0.0.1%2Foauth2%"
+      "2Fcallback&code=" +
+      query_value(back, "code") + "&code_verifier=";
   const answer tokens = post(provider->token_url(), form + verifier);
   ASSERT_EQ(tokens.status, 200) << tokens.body;
   const json got = json::parse(tokens.body);
@@ -195,8 +207,9 @@ TEST_F(idp, signs_in_a_device) {
   const answer begun = post(provider->device_url(), "client_id=mailherd&client_secret=mailherd-secret&scope=mail%20offline_access");
   ASSERT_EQ(begun.status, 200) << begun.body;
   const json device = json::parse(begun.body);
-  const std::string form = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&client_id=mailherd&client_secret=mailherd-secret&device_code=" +
-                           device["device_code"].get<std::string>();
+  const std::string form =
+      "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code&client_id=mailherd&client_secret=mailherd-secret&device_code=" +
+      device["device_code"].get<std::string>();
   EXPECT_EQ(json::parse(post(provider->token_url(), form).body)["error"], "authorization_pending");
   provider->approve_device(device["user_code"].get<std::string>(), alice);
   const answer done = post(provider->token_url(), form);

@@ -37,7 +37,8 @@ TEST(imap_fake, holds_a_whole_dialogue) {
   EXPECT_THAT(answer, HasSubstr("* 2 EXISTS"));
   EXPECT_THAT(answer, HasSubstr("[UIDNEXT 3]"));
   EXPECT_THAT(client.imap("h", "UID SEARCH ALL"), HasSubstr("* SEARCH 1 2\r\n"));
-  EXPECT_THAT(client.imap("f", "UID FETCH 1:* (UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT)])"), HasSubstr("Subject: two"));
+  EXPECT_THAT(client.imap("f", "UID FETCH 1:* (UID RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT)])"),
+              HasSubstr("Subject: two"));
   EXPECT_THAT(fetch_all(client), ElementsAre(corpus::simple("one"), corpus::simple("two")));
   EXPECT_THAT(client.imap("p", "UID FETCH 1 BODY.PEEK[]<5.4>"), HasSubstr("BODY[]<5> {4}\r\n" + corpus::simple("one").substr(5, 4)));
   client.imap("d", "UID STORE 1 +FLAGS.SILENT (\\Deleted)");
@@ -82,7 +83,9 @@ TEST(imap_fake, checks_passwords_and_tokens_when_given) {
   EXPECT_THAT(authenticate(client, "XOAUTH2", xoauth2_initial_response(alice, "good")), StartsWith("a1 OK"));
   fake.set_tokens({{alice, {"better"}}});
   auto other = plain(fake.port());
-  const auto bearer = [](const std::string& token) { return base64_encode("n,a=" + std::string(alice) + ",\x01" + "auth=Bearer " + token + "\x01\x01"); };
+  const auto bearer = [](const std::string& token) {
+    return base64_encode("n,a=" + std::string(alice) + ",\x01" + "auth=Bearer " + token + "\x01\x01");
+  };
   EXPECT_THAT(authenticate(other, "OAUTHBEARER", bearer("good")), StartsWith("a1 NO"));
   EXPECT_THAT(authenticate(other, "OAUTHBEARER", bearer("better")), StartsWith("a1 OK"));
   auto third = plain(fake.port());

@@ -39,7 +39,8 @@ inline std::string sign_in(tls_client& client, const std::string& user, const st
 }
 
 /// With SASL-IR; answers an error challenge as RFC 7628 and Google ask (an empty line, or ^A), so that the tagged answer comes.
-inline std::string authenticate(tls_client& client, const std::string& mechanism, const std::string& initial, std::string* challenge = nullptr) {
+inline std::string authenticate(tls_client& client, const std::string& mechanism, const std::string& initial,
+                                std::string* challenge = nullptr) {
   client.write("a1 AUTHENTICATE " + mechanism + " " + initial + "\r\n");
   for (;;) {
     const std::string line = client.read_line();
