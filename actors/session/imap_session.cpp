@@ -160,7 +160,9 @@ void imap_session::handle(imap::any_event& any) {
                  [&](imap::event::found& e) {
                    if (!listing_ || listing_->command != e.command) return;
                    for (const auto& r : e.uids->ranges()) {
-                     for (std::uint64_t u = r.first; u <= r.last && listing_->entries.size() < limits::listing_entries; ++u) {
+                     for (std::uint64_t u = r.first; u <= r.last; ++u) {
+                       if (listing_->entries.size() >= limits::listing_entries)
+                         return finish(error{failure::limit_exceeded, "the search finds more messages than a mailbox can hold", {}});
                        listing_entry entry;
                        entry.uid.value = static_cast<std::uint32_t>(u);
                        listing_->entries.push_back(std::move(entry));
@@ -366,8 +368,8 @@ void imap_session::list_since(std::uint64_t request, wall_time since) {
 
 void imap_session::finish_listing() {
   auto l = std::move(listing_);
-  std::sort(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid < b.uid; });
-  // A message whose flags change meanwhile is told twice.
+  // A message whose flags change meanwhile is told twice: the line that knows its size stands.
+  std::sort(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid != b.uid ? a.uid < b.uid : a.size > b.size; });
   l->entries.erase(std::unique(l->entries.begin(), l->entries.end(), [](const auto& a, const auto& b) { return a.uid == b.uid; }), l->entries.end());
   report(session_event::listed{l->request, std::move(l->entries)});
   if (fetches_.empty()) enter("waiting", times().command);
@@ -450,13 +452,14 @@ void imap_session::on_fetched(const imap::event::fetched& e) {
   auto* f = request_of(std::exchange(arriving_, 0));
   if (!e.has_body) {
     if (f) f->in->drop();
-    // The listing under way; and flags of other clients, which have no size.
-    if (listing_ && !listing_->by_search && e.uid.value > listing_->after.value && (listing_->upto.value == 0 || e.uid <= listing_->upto) && e.size) {
+    // The listing under way. Lines without a size are flags of other clients, or of a server that left it out: either way the message is there, and to
+    // leave it out would let the cursor pass over it.
+    if (listing_ && !listing_->by_search && e.uid.value > listing_->after.value && (listing_->upto.value == 0 || e.uid <= listing_->upto)) {
       if (listing_->entries.size() >= limits::listing_entries)
         return finish(error{failure::limit_exceeded, "the listing never ends", {}});
       listing_entry entry;
       entry.uid = e.uid;
-      entry.size = *e.size;
+      entry.size = e.size.value_or(0);
       entry.internal_date = e.internal_date.value_or(wall_time{});
       listing_->entries.push_back(std::move(entry));
     }

@@ -246,6 +246,19 @@ TEST_F(broken_servers, sizes_are_lies_as_at_exchange) {
   EXPECT_TRUE(holds_exactly(c, raws));
 }
 
+TEST_F(broken_servers, a_listing_that_leaves_out_sizes_leaves_out_no_message) {
+  imap_fake server(imap());
+  const auto raws = fill(server, 12);
+  server.on_fetch([](const imap_command& cmd, const fake_message& m) -> std::optional<std::string> {
+    if (cmd.text.find("RFC822.SIZE") == std::string::npos || cmd.text.find("BODY") != std::string::npos || m.uid % 3 != 0) return std::nullopt;
+    return fmt::format("* {0} FETCH (UID {0} FLAGS ())\r\n", m.uid);
+  });
+  start_herd(quick);
+  const auto c = add_channel(on(server.port()));
+  ASSERT_TRUE(wait_stored(c, 12));
+  EXPECT_TRUE(holds_exactly(c, raws));
+}
+
 TEST_F(broken_servers, messages_without_or_with_the_same_message_id_are_messages) {
   imap_fake server(imap());
   const std::string body = "Subject: x\r\n\r\nhello\r\n", with_id = "Message-ID: <1@x>\r\n" + body;

@@ -11,7 +11,7 @@
 
 #include "tests/corpus/corpus.hpp"
 #include "tests/peers/dovecot_server.hpp"
-#include "tests/scenario/real_node.hpp"
+#include "tests/real_node/real_node.hpp"
 
 namespace mailherd::test {
 namespace {

@@ -1,4 +1,4 @@
-// tests/scenario/real_node: the program itself as a process, on its own embedded PostgreSQL.
+// tests/real_node/real_node: the program itself as a process, on its own embedded PostgreSQL.
 //
 // Owns:   the process, its data directory (a temporary one), and after `database_kill` nothing of the database: the node mends that.
 // Never:  looks into the program but through its API and the database's socket.

@@ -1,4 +1,4 @@
-#include "tests/scenario/real_node.hpp"
+#include "tests/real_node/real_node.hpp"
 
 #include <fmt/format.h>
 #include <pqxx/pqxx>
@@ -8,8 +8,8 @@
 #include <cstring>
 #include <map>
 
+#include "storage/keyring.hpp"
 #include "storage/postgres.hpp"
-#include "tests/storage/postgres_fixture.hpp"
 
 namespace mailherd::test {
 
@@ -123,7 +123,7 @@ std::int64_t real_node::stored() const {
 std::vector<real_node::stored_body> real_node::bodies(tenant_id tenant) const {
   store::postgres::options how;
   how.url = database_url();
-  how.keys = test_keys();   // nothing sealed is read
+  how.keys = *store::keyring::parse(store::keyring::generate());   // nothing sealed is read
   auto session = store::postgres::connect(how);
   if (!session) throw peer_error(describe(session.error()));
   auto& admin = (*session)->stores().admin;
