@@ -39,9 +39,9 @@ std::string openssl_reason() {
 /// cannot be used.
 SSL_CTX* context_for(const std::filesystem::path& ca_file) {
   static std::mutex mutex;
-  static std::map<std::filesystem::path, SSL_CTX*> known;
+  static auto* const known = new std::map<std::filesystem::path, SSL_CTX*>;  // lasts longer than any static object
   const std::lock_guard lock(mutex);
-  SSL_CTX*& context = known[ca_file];
+  SSL_CTX*& context = (*known)[ca_file];
   if (context != nullptr) return context;
   SSL_CTX* fresh = SSL_CTX_new(TLS_client_method());
   if (!ca_file.empty()) {
