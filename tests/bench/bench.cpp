@@ -61,7 +61,7 @@ double seconds_since(clock_type::time_point start) { return std::chrono::duratio
 /// A node with a channel for each mailbox of a server.
 class herd {
  public:
-  explicit herd(mail& from) : mail_(from), node_({{"MAILHERD_CA_FILE", from.server().ca_file().string()}, {"MAILHERD_LOG_LEVEL", "warning"}}) {
+  explicit herd(mail& from) : mail_(from), node_({{"MAILHERD_CA_FILE", from.server().ca_file().string()}}) {
     node_.start();
     tenant_ = node_.ask("POST", "/v1/tenants", ctl::json{{"name", "bench"}, {"limits", {{"max_channels", 100000}}}})["id"];
   }
@@ -324,6 +324,7 @@ int main(int argc, char** argv) {
       run(s);
     } catch (const std::exception& e) {
       fmt::print("  {} could not be measured: {}\n", name, e.what());
+      std::fflush(stdout);
       failed = true;
     }
   }
