@@ -301,6 +301,23 @@ TEST_F(succession, a_generation_taken_up_after_a_restart_is_observed_too) {
   EXPECT_EQ(record().switching, switch_state::done);
 }
 
+TEST_F(succession, a_generation_that_fails_after_a_restart_gives_way_to_the_one_that_served) {
+  fill(3);
+  start_all();
+  kill();
+  row().load.record.generation = 2;
+  row().load.record.switching = switch_state::running;
+  row().load.serving = row().load.credential;
+  row().load.credential = password("wrong");
+  start();
+  advance(seconds(5));
+  EXPECT_EQ(imap.idling(), 1U);
+  EXPECT_EQ(imap.logins.back(), "secret");
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_EQ(record().observed_generation, 1);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
 TEST_F(succession, an_observed_generation_is_told_although_the_database_was_away) {
   start_all();
   mail.fault = [](std::string_view what) { return what == "set_state" ? std::optional(failure::store_unavailable) : std::nullopt; };
