@@ -158,6 +158,7 @@ void imap_server::session::answer(const command& c) {
     wire_.send("* CAPABILITY " + server_.capabilities + "\r\n");
     return ok(c);
   }
+  if (c.name == "STARTTLS") return ok(c, "begin");
   if (c.name == "ID") {
     wire_.send("* ID NIL\r\n");
     return ok(c);

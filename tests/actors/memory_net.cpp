@@ -1,5 +1,7 @@
 #include "tests/actors/memory_net.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -152,10 +154,14 @@ class memory_connection : public net::connection {
     if (on_written) state_->reactor.post([on_written = std::move(on_written)] { on_written({}); });
   }
   void start_tls(deadline, done_handler on_done) override {
-    state_->encrypted = true;
-    state_->info.tls_version = "TLSv1.3";
+    EXPECT_FALSE(state_->reader) << "a read is outstanding while TLS begins";
     state_->reactor.post([s = std::weak_ptr(state_), on_done = std::move(on_done)] {
-      if (const auto live = s.lock(); live && !live->dropped) on_done({});
+      const auto live = s.lock();
+      if (!live || live->dropped) return;
+      EXPECT_FALSE(live->reader) << "a read was granted while TLS begins";
+      live->encrypted = true;
+      live->info.tls_version = "TLSv1.3";
+      on_done({});
     });
   }
   [[nodiscard]] const net::connection_info& info() const override { return state_->info; }

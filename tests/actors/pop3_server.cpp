@@ -52,6 +52,7 @@ void pop3_server::session::answer(const std::string& name, const std::string& ar
     for (const auto& c : server_.capabilities) all += c + "\r\n";
     return wire_.send(all + ".\r\n");
   }
+  if (name == "STLS") return wire_.send("+OK begin\r\n");
   if (name == "USER") {
     user_ = arguments;
     return wire_.send("+OK\r\n");

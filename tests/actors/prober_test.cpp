@@ -110,6 +110,53 @@ TEST_F(probe, tests_pop3_too) {
   EXPECT_FALSE(last().unseen);
 }
 
+TEST_F(probe, begins_tls_on_an_open_connection) {
+  net.listen("mail.test:143", imap.maker());
+  net.listen("mail.test:110", pop3.maker());
+  imap.capabilities += " STARTTLS";
+  pop3.capabilities.push_back("STLS");
+  auto s = subject();
+  s.incoming.tls = tls_mode::starttls;
+  s.incoming.port = 143;
+  test(s);
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_TRUE(last().ok) << steps_of(last()) << last().steps.back().detail;
+  EXPECT_EQ(steps_of(last()), "dns tcp greeting tls authentication mailbox count");
+  s.incoming.protocol = protocol_kind::pop3;
+  s.incoming.port = 110;
+  test(s);
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_TRUE(last().ok) << steps_of(last()) << last().steps.back().detail;
+  EXPECT_EQ(pop3.logins.size(), 1U);
+}
+
+TEST_F(probe, sends_no_password_where_tls_cannot_begin) {
+  net.listen("mail.test:143", imap.maker());
+  auto s = subject();
+  s.incoming.tls = tls_mode::starttls;
+  s.incoming.port = 143;
+  test(s);
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_EQ(last().steps.back().reason, failure::tls_not_offered);
+  EXPECT_EQ(imap.count("AUTHENTICATE"), 0U);
+}
+
+TEST_F(probe, goes_without_encryption_only_where_the_operator_allows_it) {
+  net.listen("mail.test:143", imap.maker());
+  auto s = subject();
+  s.incoming.tls = tls_mode::none;
+  s.incoming.port = 143;
+  test(s);
+  ASSERT_EQ(reports.size(), 1U);
+  EXPECT_FALSE(last().ok);
+  EXPECT_EQ(imap.count("AUTHENTICATE"), 0U);
+  EXPECT_EQ(imap.count("LOGIN"), 0U);
+  env.options.allow_plaintext = true;
+  test(s);
+  ASSERT_EQ(reports.size(), 2U);
+  EXPECT_TRUE(last().ok) << steps_of(last()) << last().steps.back().detail;
+}
+
 TEST_F(probe, asks_the_channels_own_refresher_for_its_token) {
   use_oauth2();
   imap.tokens.insert("t9");
