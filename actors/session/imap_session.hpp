@@ -75,6 +75,8 @@ class imap_session final : public session_base {
   void on_body_begin(const imap::event::body_begin& e);
   void on_fetched(const imap::event::fetched& e);
   void on_done(imap::command_id id, imap::command_kind kind, std::optional<error> refusal);
+  void on_fetch_done(imap::command_id id, std::optional<error> refusal);
+  void on_mark_done(imap::command_id id, std::optional<error> refusal);
   void finish_listing();
   fetch_request* request_of(std::uint64_t id);
   fetch_request* request_with_command();

@@ -177,18 +177,7 @@ void pop3_session::handle(pop3::any_event& any) {
             }
             fetches_.front().in->begin(e.announced.value_or(sent_.front().entry.size));
           },
-          [&](pop3::event::body_chunk& e) {
-            if (sent_.front().what == purpose::identity) {
-              if (listing_ && listing_->head.size() < limits::header_parse_bytes) listing_->head.append(e.bytes);
-              return;
-            }
-            auto& f = fetches_.front();
-            f.in->append(e.bytes);
-            report_bytes(e.bytes.size());
-            if (f.in->current_size() > f.max_bytes) {
-              finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f.max_bytes), {}});
-            }
-          },
+          [&](pop3::event::body_chunk& e) { on_chunk(e.bytes); },
           [&](pop3::event::body_end& e) {
             auto done = std::move(sent_.front());
             sent_.pop_front();
@@ -219,6 +208,18 @@ void pop3_session::handle(pop3::any_event& any) {
           [&](pop3::event::failed& e) { finish(e.reason); },
       },
       any);
+}
+
+void pop3_session::on_chunk(std::string_view bytes) {
+  if (sent_.front().what == purpose::identity) {
+    if (listing_ && listing_->head.size() < limits::header_parse_bytes) listing_->head.append(bytes);
+    return;
+  }
+  auto& f = fetches_.front();
+  f.in->append(bytes);
+  report_bytes(bytes.size());
+  if (f.in->current_size() > f.max_bytes)
+    finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f.max_bytes), {}});
 }
 
 void pop3_session::on_refused(const pop3::event::refused& e) {

@@ -64,6 +64,7 @@ class pop3_session final : public session_base {
   };
 
   void handle(pop3::any_event& event);
+  void on_chunk(std::string_view bytes);
   void on_refused(const pop3::event::refused& e);
   void next_step(bool supported);
   void log_in();
