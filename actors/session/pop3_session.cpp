@@ -154,17 +154,7 @@ void pop3_session::handle(pop3::any_event& any) {
             entry.uidl = std::string(e.uidl);
             listing_->entries.push_back(std::move(entry));
           },
-          [&](pop3::event::list_entry& e) {
-            if (!listing_) return;
-            if (!listing_->has_identities) {
-              listing_entry entry;
-              entry.number = e.number;
-              entry.size = e.octets;
-              listing_->entries.push_back(std::move(entry));
-            } else if (auto* entry = entry_of(e.number)) {
-              entry->size = e.octets;
-            }
-          },
+          [&](pop3::event::list_entry& e) { on_size(e.number, e.octets); },
           [&](pop3::event::listing_end&) {
             const auto what = sent_.front().what;
             sent_.pop_front();
@@ -178,25 +168,7 @@ void pop3_session::handle(pop3::any_event& any) {
             fetches_.front().in->begin(e.announced.value_or(sent_.front().entry.size));
           },
           [&](pop3::event::body_chunk& e) { on_chunk(e.bytes); },
-          [&](pop3::event::body_end& e) {
-            auto done = std::move(sent_.front());
-            sent_.pop_front();
-            if (done.what == purpose::identity) {
-              if (!listing_) return;
-              if (auto* entry = entry_of(e.number)) entry->uidl = pop3::digest_uidl(listing_->head);
-              if (--listing_->unidentified == 0) finish_listing();
-              return;
-            }
-            auto& f = fetches_.front();
-            f.in->end();
-            message_source source;
-            source.protocol = protocol_kind::pop3;
-            source.uidl = done.entry.uidl;
-            f.in->complete(std::move(source), wall_time{});
-            f.in->flush(false);
-            --f.outstanding;
-            settle();
-          },
+          [&](pop3::event::body_end& e) { on_body_end(e.number); },
           [&](pop3::event::done& e) {
             if (sent_.empty()) return;
             const auto what = sent_.front().what;
@@ -210,6 +182,18 @@ void pop3_session::handle(pop3::any_event& any) {
       any);
 }
 
+void pop3_session::on_size(std::uint32_t number, std::uint64_t octets) {
+  if (!listing_) return;
+  if (!listing_->has_identities) {
+    listing_entry entry;
+    entry.number = number;
+    entry.size = octets;
+    listing_->entries.push_back(std::move(entry));
+  } else if (auto* entry = entry_of(number)) {
+    entry->size = octets;
+  }
+}
+
 void pop3_session::on_chunk(std::string_view bytes) {
   if (sent_.front().what == purpose::identity) {
     if (listing_ && listing_->head.size() < limits::header_parse_bytes) listing_->head.append(bytes);
@@ -220,6 +204,26 @@ void pop3_session::on_chunk(std::string_view bytes) {
   report_bytes(bytes.size());
   if (f.in->current_size() > f.max_bytes)
     finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f.max_bytes), {}});
+}
+
+void pop3_session::on_body_end(std::uint32_t number) {
+  auto done = std::move(sent_.front());
+  sent_.pop_front();
+  if (done.what == purpose::identity) {
+    if (!listing_) return;
+    if (auto* entry = entry_of(number)) entry->uidl = pop3::digest_uidl(listing_->head);
+    if (--listing_->unidentified == 0) finish_listing();
+    return;
+  }
+  auto& f = fetches_.front();
+  f.in->end();
+  message_source source;
+  source.protocol = protocol_kind::pop3;
+  source.uidl = done.entry.uidl;
+  f.in->complete(std::move(source), wall_time{});
+  f.in->flush(false);
+  --f.outstanding;
+  settle();
 }
 
 void pop3_session::on_refused(const pop3::event::refused& e) {

@@ -64,7 +64,9 @@ class pop3_session final : public session_base {
   };
 
   void handle(pop3::any_event& event);
+  void on_size(std::uint32_t number, std::uint64_t octets);
   void on_chunk(std::string_view bytes);
+  void on_body_end(std::uint32_t number);
   void on_refused(const pop3::event::refused& e);
   void next_step(bool supported);
   void log_in();
