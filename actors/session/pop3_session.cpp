@@ -95,12 +95,12 @@ void pop3_session::opened(std::uint32_t messages) {
   enter("waiting", times().command);
 }
 
-bool pop3_session::expect(result<pop3::command_id> id, purpose what, listing_entry entry) {
+bool pop3_session::expect(result<pop3::command_id> id, purpose what, listing_entry entry, std::uint64_t request) {
   if (!id) {
     finish(id.error());
     return false;
   }
-  sent_.push_back({*id, what, std::move(entry)});
+  sent_.push_back({*id, what, std::move(entry), request});
   return true;
 }
 
@@ -165,7 +165,7 @@ void pop3_session::handle(pop3::any_event& any) {
               if (listing_) listing_->head.clear();
               return;
             }
-            fetches_.front().in->begin(e.announced.value_or(sent_.front().entry.size));
+            if (auto* f = fetch_at_hand()) f->in->begin(e.announced.value_or(sent_.front().entry.size));
           },
           [&](pop3::event::body_chunk& e) { on_chunk(e.bytes); },
           [&](pop3::event::body_end& e) { on_body_end(e.number); },
@@ -180,6 +180,12 @@ void pop3_session::handle(pop3::any_event& any) {
           [&](pop3::event::failed& e) { finish(e.reason); },
       },
       any);
+}
+
+fetch_request* pop3_session::fetch_at_hand() {
+  if (sent_.empty() || sent_.front().what != purpose::message) return nullptr;
+  const auto at = std::find_if(fetches_.begin(), fetches_.end(), [&](const fetch_request& f) { return f.id == sent_.front().request; });
+  return at == fetches_.end() ? nullptr : &*at;
 }
 
 void pop3_session::on_size(std::uint32_t number, std::uint64_t octets) {
@@ -199,14 +205,16 @@ void pop3_session::on_chunk(std::string_view bytes) {
     if (listing_ && listing_->head.size() < limits::header_parse_bytes) listing_->head.append(bytes);
     return;
   }
-  auto& f = fetches_.front();
-  f.in->append(bytes);
+  auto* f = fetch_at_hand();
+  if (!f) return;
+  f->in->append(bytes);
   report_bytes(bytes.size());
-  if (f.in->current_size() > f.max_bytes)
-    finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f.max_bytes), {}});
+  if (f->in->current_size() > f->max_bytes)
+    finish(error{failure::limit_exceeded, fmt::format("message is larger than {} bytes and than the server announced", f->max_bytes), {}});
 }
 
 void pop3_session::on_body_end(std::uint32_t number) {
+  auto* f = fetch_at_hand();
   auto done = std::move(sent_.front());
   sent_.pop_front();
   if (done.what == purpose::identity) {
@@ -215,19 +223,20 @@ void pop3_session::on_body_end(std::uint32_t number) {
     if (--listing_->unidentified == 0) finish_listing();
     return;
   }
-  auto& f = fetches_.front();
-  f.in->end();
+  if (!f) return;
+  f->in->end();
   message_source source;
   source.protocol = protocol_kind::pop3;
   source.uidl = done.entry.uidl;
-  f.in->complete(std::move(source), wall_time{});
-  f.in->flush(false);
-  --f.outstanding;
+  f->in->complete(std::move(source), wall_time{});
+  f->in->flush(false);
+  --f->outstanding;
   settle();
 }
 
 void pop3_session::on_refused(const pop3::event::refused& e) {
   if (sent_.empty()) return finish(e.reason);
+  auto* f = fetch_at_hand();
   auto refused = std::move(sent_.front());
   sent_.pop_front();
   switch (refused.what) {
@@ -246,10 +255,10 @@ void pop3_session::on_refused(const pop3::event::refused& e) {
       if (listing_ && --listing_->unidentified == 0) finish_listing();
       return;
     case purpose::message: {
-      auto& f = fetches_.front();
-      f.outcome.refused.push_back(std::move(refused.entry));
-      f.outcome.refusal = e.reason;
-      --f.outstanding;
+      if (!f) return;
+      f->outcome.refused.push_back(std::move(refused.entry));
+      f->outcome.refusal = e.reason;
+      --f->outstanding;
       return settle();
     }
     case purpose::dele: {
@@ -282,7 +291,8 @@ void pop3_session::describe_loss(session_event::ended& e) {
   for (auto& f : fetches_) {
     f.in->flush(true);
   }
-  if (!sent_.empty() && sent_.front().what == purpose::message && !fetches_.empty() && fetches_.front().in->in_message()) {
+  const auto* f = fetch_at_hand();
+  if (f && f->in->in_message()) {
     message_source source;
     source.protocol = protocol_kind::pop3;
     source.uidl = sent_.front().entry.uidl;
@@ -352,7 +362,7 @@ void pop3_session::fetch(std::uint64_t request, std::vector<listing_entry> entri
   for (auto& entry : entries) {
     const auto number = entry.number;
     auto id = mode == fetch_mode::headers ? engine_.top(number, 0) : engine_.retr(number);
-    if (!expect(std::move(id), purpose::message, std::move(entry))) return;
+    if (!expect(std::move(id), purpose::message, std::move(entry), request)) return;
   }
   settle();
   pump();

@@ -48,6 +48,7 @@ class pop3_session final : public session_base {
     pop3::command_id id = 0;
     purpose what = purpose::opening;
     listing_entry entry;       ///< message, identity, dele
+    std::uint64_t request = 0; ///< message: the fetch it belongs to. Not the first one under way: that may still be writing chunks
   };
   /// A listing under way: numbers to identity and size.
   struct listing {
@@ -71,7 +72,9 @@ class pop3_session final : public session_base {
   void next_step(bool supported);
   void log_in();
   void opened(std::uint32_t messages);
-  bool expect(result<pop3::command_id> id, purpose what, listing_entry entry = {});
+  bool expect(result<pop3::command_id> id, purpose what, listing_entry entry = {}, std::uint64_t request = 0);
+  /// Of the message that is answered now.
+  fetch_request* fetch_at_hand();
   void finish_listing();
   void identify_by_head();
   void settle();

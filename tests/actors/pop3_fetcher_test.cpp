@@ -184,6 +184,16 @@ TEST_F(pop3, a_larger_message_than_announced_costs_no_memory_and_a_too_large_one
   EXPECT_EQ(env.budget->in_use(), 0U);
 }
 
+TEST_F(pop3, messages_right_behind_a_large_one_are_not_taken_for_a_part_of_its_request) {
+  fill_drop(3, "before");
+  drop().add(test::mail("large", 3'000'000));
+  fill_drop(30, "behind");
+  start_polling();
+  EXPECT_EQ(row().messages.size(), 34U);
+  expect_drop_once();
+  EXPECT_EQ(drop().sessions(), 0U) << "the poll is over";
+}
+
 TEST_F(pop3, a_locked_maildrop_is_tried_again) {
   fill_drop(3);
   bool locked = true;
