@@ -117,7 +117,7 @@ void run(const std::filesystem::path& program, std::size_t enough, node::stop_si
   // The second signal it gets, after which it has a few seconds; then the ends of its process and ours come by themselves.
   const last_work then(signals, [&, id = node.id()] {
     ::kill(id, SIGTERM);
-    peers::wait_until([id] { return ::kill(id, 0) != 0; }, 3s);
+    peers::wait_until([id] { return ::kill(id, 0) != 0; }, 2s);
     leave_nothing();
   });
   std::string api, metrics;
