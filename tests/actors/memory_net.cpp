@@ -59,6 +59,7 @@ struct wire_state : std::enable_shared_from_this<wire_state> {
   std::unique_ptr<peer> server;
   net::connection_info info;
   std::string to_client;
+  std::size_t taken = 0;   ///< of to_client
   net::connection::read_handler reader;
   std::size_t limit = 0;
   bool encrypted = false, closing = false, ended = false, broken = false, dropped = false, delivering = false;
@@ -82,19 +83,24 @@ struct wire_state : std::enable_shared_from_this<wire_state> {
   /// Gives the reader what there is.
   void deliver() {
     if (delivering || !reader || dropped) return;
-    if (to_client.empty() && !ended && !broken) return;
+    if (taken == to_client.size() && !ended && !broken) return;
     delivering = true;
     reactor.post([self = shared_from_this()] {
       self->delivering = false;
       if (!self->reader || self->dropped) return;
       auto read = std::exchange(self->reader, {});
-      if (self->broken || self->to_client.empty()) {
+      const auto there = self->to_client.size() - self->taken;
+      if (self->broken || there == 0) {
         return read(fail(failure::connection_lost, self->broken ? "reset by the server" : "closed by the server"));
       }
       const auto piece = self->net.piece();
-      const auto n = std::min({self->to_client.size(), self->limit, piece == 0 ? self->to_client.size() : piece});
-      const auto bytes = self->to_client.substr(0, n);
-      self->to_client.erase(0, n);
+      const auto n = std::min({there, self->limit, piece == 0 ? there : piece});
+      const auto bytes = self->to_client.substr(self->taken, n);
+      self->taken += n;
+      if (self->taken == self->to_client.size()) {
+        self->to_client.clear();
+        self->taken = 0;
+      }
       read(std::string_view(bytes));
     });
   }

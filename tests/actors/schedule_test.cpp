@@ -35,7 +35,7 @@ class schedule : public test::fetching {
     if (up_to(4) == 0) imap.idle_silent = true;
     misstated_ = up_to(3) == 0;
     net.latency = [this] { return up_to(2) == 0 ? duration::zero() : duration(milliseconds(up_to(80))); };
-    net.piece = [this] { return up_to(3) == 0 ? std::size_t{0} : 1 + up_to(3000); };
+    net.piece = [this] { return up_to(3) == 0 ? std::size_t{0} : 1 + up_to(9000); };
     store.pick = [this](std::size_t n) { return static_cast<std::size_t>(up_to(static_cast<unsigned>(n))); };
     mail.fault = [this](std::string_view) -> std::optional<failure> {
       return rng_() % 1000 < odds_.store_call_fails ? std::optional(failure::store_unavailable) : std::nullopt;
@@ -93,7 +93,7 @@ class schedule : public test::fetching {
 
   void more_mail(unsigned n) {
     for (unsigned i = 0; i < n; ++i) {
-      const auto raw = mail_of("m", ++mails_, up_to(20) == 0 ? up_to(60'000) : up_to(1'000));
+      const auto raw = mail_of("m", ++mails_, up_to(300) == 0 ? 1'200'000 + up_to(700'000) : up_to(20) == 0 ? up_to(60'000) : up_to(1'000));
       added_.push_back(raw);
       if (pop3_) {
         pop3.add(raw);
