@@ -5,6 +5,7 @@
 #include <csignal>
 #include <fstream>
 #include <optional>
+#include <pqxx/pqxx>
 
 #include "node/version.hpp"
 #include "storage/embedded.hpp"
@@ -155,6 +156,11 @@ class node_test : public program_test {
  protected:
   using environment = std::vector<std::pair<std::string, std::string>>;
 
+  /// Told rather than killed: a node that is killed leaves its database to the next one.
+  void TearDown() override {
+    if (process_ && process_->running()) process_->terminate(patience);
+  }
+
   environment own_database() { return {{"MAILHERD_DATA_DIR", (directory_ / "data").string()}}; }
 
   /// Starts it on free ports and waits until it listens.
@@ -249,6 +255,19 @@ TEST_F(node_test, finds_its_token_its_keys_and_its_mail_again) {
   EXPECT_EQ(found.json().value("name", ""), "Acme") << found.body;
 }
 
+TEST_F(node_test, a_killed_node_s_successor_serves_the_same_mail) {
+  auto more = own_database();
+  more.emplace_back("MAILHERD_ADMIN_TOKEN", "t");
+  start(more);
+  wait_until_ready();
+  const auto made = ask("POST", "/v1/tenants", "t", {{"name", "Acme"}}).json().value("id", "none");
+  process_->signal(SIGKILL);
+  EXPECT_EQ(process_->wait(patience), 128 + SIGKILL);
+  start(more);
+  wait_until_ready();
+  EXPECT_EQ(ask("GET", "/v1/tenants/" + made, "t", {}).status, 200);
+}
+
 TEST_F(node_test, a_port_in_use_is_2_and_ends_what_had_begun) {
   start(own_database());
   const auto taken = "127.0.0.1:" + std::to_string(api_);
@@ -303,6 +322,30 @@ TEST_F(node_test, waits_for_a_database_that_is_away_and_says_so) {
   node.signal(SIGTERM);
   EXPECT_EQ(node.wait(patience), 0);
   EXPECT_EQ((err() + peers::read_file(directory_ / "out")).find("canary"), std::string::npos);
+}
+
+TEST_F(node_test, db_migrate_brings_a_database_up_and_refuses_a_newer_one) {
+  store::embedded_server::options o;
+  o.data_dir = directory_ / "other";
+  const auto database = store::embedded_server::start(o);
+  ASSERT_TRUE(database) << database.error().detail;
+  const environment where{{"MAILHERD_DATABASE_URL", (*database)->url()}};
+  for (int i = 0; i < 2; ++i) {
+    const auto ended = run({"db", "migrate"}, where);
+    EXPECT_EQ(ended.status, 0) << ended.err;
+  }
+  {
+    pqxx::connection link((*database)->url());
+    pqxx::nontransaction(link).exec("INSERT INTO schema_migrations (version, name) VALUES (9999, 'of the future')");
+  }
+  auto all = where;
+  all.insert(all.end(), {{"MAILHERD_ADMIN_TOKEN", "t"}, {"MAILHERD_MASTER_KEY", store::keyring::generate().reveal()}, {"MAILHERD_LISTEN", "127.0.0.1:0"}});
+  for (const auto& ended : {run({"db", "migrate"}, where), run({"node", "--metrics-listen", "none"}, all)}) {
+    EXPECT_EQ(ended.status, 2);
+    EXPECT_EQ(ended.err.rfind("mailherd: database_url (MAILHERD_DATABASE_URL): ", 0), 0u) << ended.err;
+    EXPECT_NE(ended.err.find("9999"), std::string::npos) << ended.err;
+    EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+  }
 }
 
 /// A database that froze: everything that asks it waits.
