@@ -214,6 +214,7 @@ void channel_fetcher::on_successor_opened() {
 void channel_fetcher::begin_serving() {
   successor_attempt_ = 0;
   successor_at_.reset();
+  resume_at_.reset();
   renewal_due_ = false;
   ending_serial_ = 0;
   poll_end_ = ending::broken;

@@ -90,7 +90,7 @@ TEST_F(fetcher, drains_thousands_in_windows_with_holes_and_bounded_memory) {
   };
   start();
   EXPECT_GT(env.budget->in_use(), 0U);
-  EXPECT_LE(env.budget->in_use(), limits::fetch_budget_bytes / 2) << "one channel does not hold the budget";
+  EXPECT_LE(env.budget->in_use(), limits::fetch_budget_bytes * 3 / 4) << "one channel does not hold the budget";
   imap.on_body = {};
   store.held = false;
   advance(seconds(5));
