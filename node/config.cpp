@@ -83,7 +83,8 @@ result<layer> layer_of(const std::filesystem::path& path, const toml::table& tab
     const auto at = place(path, value.source());
     const std::string name = clean_server_text(key.str());
     if (find(name) == nullptr)
-      return wrong(fmt::format("{}: unknown key \"{}\": {}", at, name, did_you_mean(name, [](std::string_view n) { return std::string(n); })));
+      return wrong(
+          fmt::format("{}: unknown key \"{}\": {}", at, name, did_you_mean(name, [](std::string_view n) { return std::string(n); })));
     auto text = spelled(value);
     if (!text) return wrong(fmt::format("{}: {}: the value must be a text, a number, true or false, or a list of texts", at, name));
     if (text->empty()) return wrong(fmt::format("{}: {} is empty: give a value or leave the line out", at, name));
@@ -121,7 +122,8 @@ result<layer> merge(const std::vector<layer>& layers) {
     for (const auto name : paired) {
       const auto direct = l.find(name), file = l.find(std::string(name) + "_file");
       if (direct != l.end() && file != l.end())
-        return wrong(fmt::format("{} ({}) and {}_file ({}) are both given: leave one out", name, direct->second.origin, name, file->second.origin));
+        return wrong(
+            fmt::format("{} ({}) and {}_file ({}) are both given: leave one out", name, direct->second.origin, name, file->second.origin));
       if (direct == l.end() && file == l.end()) continue;
       all.erase(std::string(name));
       all.erase(std::string(name) + "_file");

@@ -1,7 +1,7 @@
 // node/config: what a node is told: a TOML file, the environment, flags; the later wins.
 //
-// Owns:   the table of settings (settings.cpp), their three spellings, the reading of each source, and the one line that says what is wrong,
-//         where, and how to mend it.
+// Owns:   the table of settings (settings.cpp), their three spellings, the reading of each source, and the one line that says
+//         what is wrong, where, and how to mend it.
 // Never:  accepts a key it does not know; shows a secret in an error; opens a socket or a database.
 // Used by: main (reads), node (obeys).
 // Threads: start of the program, one thread.
@@ -74,8 +74,8 @@ using layer = std::map<std::string, given, std::less<>>;
 
 /// Errors (all failure::invalid_input): one line each.
 result<layer> read_file(const std::filesystem::path& path);
-/// `environment`: NAME=value, ended by a null pointer. What Kubernetes adds by itself for services (MAILHERD_PORT_8080_TCP=…) is passed over, and so
-/// are empty values.
+/// `environment`: NAME=value, ended by a null pointer. What Kubernetes adds by itself for services (MAILHERD_PORT_8080_TCP=…) is passed
+/// over, and so are empty values.
 result<layer> read_environment(const char* const* environment);
 
 /// Merges (the later wins), checks, reads the files that hold secrets.

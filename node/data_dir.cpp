@@ -32,8 +32,8 @@ result<void> write_whole(const fs::path& path, const secret<>& value) {
   const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return system_error(draft, "cannot be written");
   const auto line = secret<>(value.reveal() + "\n");
-  const bool ok = ::fchmod(fd, 0600) == 0 && ::write(fd, line.reveal().data(), line.reveal().size()) == static_cast<ssize_t>(line.reveal().size()) &&
-                  ::fsync(fd) == 0;
+  const bool ok = ::fchmod(fd, 0600) == 0 &&
+                  ::write(fd, line.reveal().data(), line.reveal().size()) == static_cast<ssize_t>(line.reveal().size()) && ::fsync(fd) == 0;
   if (::close(fd) != 0 || !ok || ::rename(draft.c_str(), path.c_str()) != 0) return system_error(path, "cannot be written");
   // The name as well: a key that is gone after a power cut takes every sealed credential with it.
   if (const int directory = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); directory >= 0) {

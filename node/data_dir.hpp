@@ -20,8 +20,8 @@ class data_dir {
   static constexpr std::string_view token_file = "admin-token";   ///< `mailherd ctl` looks for it under this name
   static constexpr std::string_view key_file = "master-key";
 
-  /// Makes it if it is missing and locks it until this object ends (or the program, however it ends). failure::invalid_input (not writable),
-  /// conflict (another node is in it).
+  /// Makes it if it is missing and locks it until this object ends (or the program, however it ends). failure::invalid_input (not
+  /// writable), conflict (another node is in it).
   static result<data_dir> open(const std::filesystem::path& path);
 
   data_dir(data_dir&& other) noexcept;

@@ -1,8 +1,8 @@
 // node/log: log lines on their way out: text for people, one JSON object a line for machines.
 //
 // Owns:   the form of a line, the queue, the thread that writes.
-// Never:  lets its caller wait for a disk or a terminal: when the queue is full the oldest line is dropped and counted. Lets a value break a
-//         line or forge a field. Is given a secret (nothing here could recognise one).
+// Never:  lets its caller wait for a disk or a terminal: when the queue is full the oldest line is dropped and counted. Lets a value
+//         break a line or forge a field. Is given a secret (nothing here could recognise one).
 // Used by: telemetry.
 // Threads: `write` and `lost` any; `close` once, at the end.
 #pragma once
@@ -19,8 +19,8 @@
 
 namespace mailherd::node {
 
-/// {"ts":"2026-01-31T12:00:00.123Z","level":"info","msg":"…","key":"value"}, without a line end. A field that is called ts, level or msg gets
-/// an underscore before it.
+/// {"ts":"2026-01-31T12:00:00.123Z","level":"info","msg":"…","key":"value"}, without a line end. A field that is called ts, level or msg
+/// gets an underscore before it.
 std::string json_line(wall_time at, actors::log_level level, std::string_view sentence, std::initializer_list<actors::log_field> fields);
 /// "2026-01-31T12:00:00.123Z info    sentence key=value key="a value with blanks"", likewise.
 std::string text_line(wall_time at, actors::log_level level, std::string_view sentence, std::initializer_list<actors::log_field> fields);

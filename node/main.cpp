@@ -9,6 +9,7 @@
 
 #include "node/config.hpp"
 #include "node/ctl/ctl.hpp"
+#include "node/memory.hpp"
 #include "node/node.hpp"
 #include "node/version.hpp"
 #include "storage/keyring.hpp"
@@ -104,11 +105,11 @@ int run(int argc, char** argv) {
   migrate->callback([&] { status = with_config(*migrate, migrate_flags, node::migrate); });
 
   auto* keys = top.add_subcommand("keys", "Keys that seal credentials")->require_subcommand(1);
-  keys->add_subcommand("generate", "Print a new key: a line for MAILHERD_MASTER_KEY_FILE; the first line seals, all of them open")->callback([] {
-    std::printf("%s\n", store::keyring::generate().reveal().c_str());
-  });
+  keys->add_subcommand("generate", "Print a new key: a line for MAILHERD_MASTER_KEY_FILE; the first line seals, all of them open")
+      ->callback([] { std::printf("%s\n", store::keyring::generate().reveal().c_str()); });
 
-  auto* rotate = keys->add_subcommand("rotate", "Seal everything in the database with the first key; afterwards the others may be taken away");
+  auto* rotate =
+      keys->add_subcommand("rotate", "Seal everything in the database with the first key; afterwards the others may be taken away");
   const flags rotate_flags(*rotate);
   rotate->callback([&] {
     status = with_config(*rotate, rotate_flags, [](const node::config& c) -> result<void> {
@@ -138,6 +139,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  node::return_memory_early();
   try {
     if (argc > 1 && std::strcmp(argv[1], "ctl") == 0) return ctl::run(argc - 1, argv + 1);
     return run(argc, argv);

@@ -53,7 +53,8 @@ void prepare_process() {
 
 result<data_dir> open_directory(const config& c) {
   auto opened = data_dir::open(c.data_dir);
-  if (!opened) return blame(c, "data_dir", opened.error(), opened.error().code == failure::conflict ? "stop it or choose another directory" : "");
+  if (!opened)
+    return blame(c, "data_dir", opened.error(), opened.error().code == failure::conflict ? "stop it or choose another directory" : "");
   return opened;
 }
 
@@ -132,8 +133,9 @@ result<void> running_node::take_tokens() {
   tokens_ = c_.admin_tokens;
   if (!tokens_.empty()) return {};
   if (!directory_)
-    return fail(failure::invalid_input, "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as well "
-                                        "(make one with: openssl rand -hex 32)");
+    return fail(failure::invalid_input,
+                "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as well "
+                "(make one with: openssl rand -hex 32)");
   const auto file = (directory_->path() / data_dir::token_file).string();
   auto held = directory_->secret_in(data_dir::token_file, random_token);
   if (!held) return blame(c_, "data_dir", held.error());
@@ -149,8 +151,9 @@ result<void> running_node::take_keys() {
   keys_from_ = c_.where("master_key");
   if (text.empty()) {
     if (!directory_)
-      return fail(failure::invalid_input, "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well "
-                                          "(make one with: mailherd keys generate)");
+      return fail(failure::invalid_input,
+                  "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well "
+                  "(make one with: mailherd keys generate)");
     auto held = directory_->secret_in(data_dir::key_file, store::keyring::generate);
     if (!held) return blame(c_, "data_dir", held.error());
     keys_from_ = (directory_->path() / data_dir::key_file).string();
@@ -214,7 +217,8 @@ result<void> running_node::start_api() {
   o.log = [&report = report_](const std::string& what) { report.log(log_level::error, "API met a defect", {{"what", what}}); };
   auto started = api::server::start(std::move(o), *store_, hub_, [&report = report_] { return report.text(); });
   if (!started) {
-    const bool metrics = c_.metrics_listen != c_.listen && started.error().detail.find(c_.metrics_listen) != std::string::npos && !c_.metrics_listen.empty();
+    const bool metrics =
+        c_.metrics_listen != c_.listen && started.error().detail.find(c_.metrics_listen) != std::string::npos && !c_.metrics_listen.empty();
     const bool taken = started.error().code == failure::conflict;
     return blame(c_, metrics ? "metrics_listen" : "listen", started.error(), taken ? "end that program or choose another address" : "");
   }
@@ -223,8 +227,9 @@ result<void> running_node::start_api() {
   const auto at = [](const std::string& address, std::uint16_t port) {
     return fmt::format("http://{}:{}", address.substr(0, address.rfind(':')), port);
   };
-  report_.log(log_level::info, "node listens", {{"api", at(c_.listen, api_->port())},
-                                                {"metrics", api_->metrics_port() != 0 ? at(c_.metrics_listen, api_->metrics_port()) : "none"}});
+  report_.log(log_level::info, "node listens",
+              {{"api", at(c_.listen, api_->port())},
+               {"metrics", api_->metrics_port() != 0 ? at(c_.metrics_listen, api_->metrics_port()) : "none"}});
   return {};
 }
 
@@ -234,7 +239,8 @@ result<void> running_node::prepare_database() {
     if (done) done = store::postgres::check_keys(url_, *keys_);
     if (done) return {};
     if (done.error().code == failure::seal_failed)
-      return fail(failure::seal_failed, fmt::format("{}: {}: give the keys that this database was first used with", keys_from_, done.error().detail));
+      return fail(failure::seal_failed,
+                  fmt::format("{}: {}: give the keys that this database was first used with", keys_from_, done.error().detail));
     if (done.error().code != failure::store_unavailable) return blame(c_, "database_url", done.error());
     report_.log(told ? log_level::debug : log_level::warning, "node waits for its database and tries again",
                 {{"reason", done.error().detail}, {"every", fmt::format("{}s", limits::database_retry.count())}});
@@ -290,13 +296,15 @@ void running_node::read_gauges() {
 void running_node::sweep() {
   store_->submit(deadline::after(mono_clock::now(), limits::commit_deadline), [&report = report_](result<store::session*> s) {
     const auto done = s ? (*s)->mail.sweep() : fail(s.error());
-    if (!done) report.log(log_level::warning, "node could not sweep its database and tries again later", {{"reason", describe(done.error())}});
+    if (!done)
+      report.log(log_level::warning, "node could not sweep its database and tries again later", {{"reason", describe(done.error())}});
   });
 }
 
 bool running_node::stop() {
   report_.log(log_level::info, "node stops", {});
-  const bool orderly = herd_ == nullptr || herd_->stop(c_.stop_grace);   // from here on /readyz says no; readers of the feed are still served
+  const bool orderly =
+      herd_ == nullptr || herd_->stop(c_.stop_grace);   // from here on /readyz says no; readers of the feed are still served
   report_.log(log_level::debug, "node has handed over its channels", {});
   end();
   return orderly;
@@ -371,7 +379,8 @@ result<std::size_t> rotate_keys(const config& c) {
     url = own->url();
   }
   if (text.empty())
-    return fail(failure::invalid_input, "master_key is missing: set MAILHERD_MASTER_KEY_FILE to the keys that the nodes have, the new one first");
+    return fail(failure::invalid_input,
+                "master_key is missing: set MAILHERD_MASTER_KEY_FILE to the keys that the nodes have, the new one first");
   const auto keys = store::keyring::parse(text);
   if (!keys) return blame(c, "master_key", keys.error());
   auto sealed = store::postgres::reseal(url, **keys);

@@ -10,15 +10,15 @@
 
 namespace mailherd::node {
 
-/// Runs until SIGTERM or SIGINT (or for ever). REQUIRED: no other thread has been started yet. Errors are one line for stderr: invalid_input,
-/// conflict and seal_failed are mistakes of the configuration, all others failures.
+/// Runs until SIGTERM or SIGINT (or for ever). REQUIRED: no other thread has been started yet. Errors are one line for stderr:
+/// invalid_input, conflict and seal_failed are mistakes of the configuration, all others failures.
 result<void> run(const config& c);
 
 /// `mailherd db migrate`: the same errors, and store_unavailable while the database is away.
 result<void> migrate(const config& c);
 
-/// `mailherd keys rotate`: seals anew, with the first key, what another key of the ring sealed; nodes may be running. Returns how many values. Errors
-/// as of `migrate`.
+/// `mailherd keys rotate`: seals anew, with the first key, what another key of the ring sealed; nodes may be running. Returns how many
+/// values. Errors as of `migrate`.
 result<std::size_t> rotate_keys(const config& c);
 
 }  // namespace mailherd::node

@@ -58,14 +58,17 @@ std::vector<prometheus::MetricFamily> process_metrics() {
   if (const auto f = stat_fields(); f.size() > 20) {
     out.push_back(single("process_threads", "Threads", MetricType::Gauge, f[20 - 4]));
     out.push_back(single("process_virtual_memory_bytes", "Address space", MetricType::Gauge, f[23 - 4]));
-    out.push_back(single("process_resident_memory_bytes", "Memory", MetricType::Gauge, f[24 - 4] * static_cast<double>(sysconf(_SC_PAGESIZE))));
+    out.push_back(
+        single("process_resident_memory_bytes", "Memory", MetricType::Gauge, f[24 - 4] * static_cast<double>(sysconf(_SC_PAGESIZE))));
     if (const auto boot = boot_time())
       out.push_back(single("process_start_time_seconds", "Since the epoch", MetricType::Gauge,
                            *boot + f[22 - 4] / static_cast<double>(sysconf(_SC_CLK_TCK))));
   }
   std::error_code none;
   const std::filesystem::directory_iterator fds("/proc/self/fd", none);
-  if (!none) out.push_back(single("process_open_fds", "Open file descriptors", MetricType::Gauge, static_cast<double>(std::distance(begin(fds), end(fds)))));
+  if (!none)
+    out.push_back(
+        single("process_open_fds", "Open file descriptors", MetricType::Gauge, static_cast<double>(std::distance(begin(fds), end(fds)))));
   rlimit most{};
   if (getrlimit(RLIMIT_NOFILE, &most) == 0)
     out.push_back(single("process_max_fds", "Limit of file descriptors", MetricType::Gauge, static_cast<double>(most.rlim_cur)));

@@ -1,4 +1,5 @@
-// node/settings: the table of settings. A new one is a row here, a field in config.hpp and a row in docs/configuration.md (a test compares).
+// node/settings: the table of settings. A new one is a row here, a field in config.hpp and a row in docs/configuration.md, which a test
+// compares.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -134,14 +135,16 @@ std::string retention(config& c, const std::string& text) {
 std::vector<setting> make_table() {
   const std::string by_cores = "0";
   return {
-      {"database_url", "", "postgresql://user:password@host/database; without it the node runs its own PostgreSQL under data_dir", kind::secret,
-       database_url},
-      {"data_dir", "./mailherd-data", "Own database and generated keys",
-       kind::text, [](config& c, const std::string& v) { return c.data_dir = v, std::string(); }},
+      {"database_url", "", "postgresql://user:password@host/database; without it the node runs its own PostgreSQL under data_dir",
+       kind::secret, database_url},
+      {"data_dir", "./mailherd-data", "Own database and generated keys", kind::text,
+       [](config& c, const std::string& v) { return c.data_dir = v, std::string(); }},
       {"listen", "127.0.0.1:8080", "Address and port of the API and the console", kind::text,
        [](config& c, const std::string& v) { return endpoint(v, c.listen); }},
       {"metrics_listen", "127.0.0.1:9464", "Address and port of /metrics; none: no metrics", kind::text,
-       [](config& c, const std::string& v) { return v == "none" ? (c.metrics_listen.clear(), std::string()) : endpoint(v, c.metrics_listen); }},
+       [](config& c, const std::string& v) {
+         return v == "none" ? (c.metrics_listen.clear(), std::string()) : endpoint(v, c.metrics_listen);
+       }},
       {"public_url", "", "Base of addresses that people and identity providers are sent to; without it http:// and listen", kind::text,
        [](config& c, const std::string& v) { return web_address(v, c.public_url); }},
       {"node_name", "", "Unique in the cluster; without it the host's name", kind::text,
@@ -149,8 +152,8 @@ std::vector<setting> make_table() {
       {"admin_token", "", "Operator token of the API; generated into data_dir with an own database, else required", kind::secret, tokens},
       {"admin_token_file", "", "File that holds it; several lines: several tokens", kind::text,
        [](config&, const std::string&) { return std::string(); }},
-      {"master_key", "", "Keys that seal credentials (mailherd keys generate); the first seals; generated likewise, else required", kind::secret,
-       [](config& c, const std::string& v) { return c.master_key = secret<>(v), std::string(); }},
+      {"master_key", "", "Keys that seal credentials (mailherd keys generate); the first seals; generated likewise, else required",
+       kind::secret, [](config& c, const std::string& v) { return c.master_key = secret<>(v), std::string(); }},
       {"master_key_file", "", "File that holds them, one a line", kind::text, [](config&, const std::string&) { return std::string(); }},
       {"ca_file", "", "Further trusted certificate authorities (PEM) of mail servers, token endpoints and webhooks", kind::text,
        [](config& c, const std::string& v) { return c.ca_file = v, std::string(); }},

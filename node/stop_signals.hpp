@@ -27,8 +27,8 @@ class stop_signals {
   bool wait_until(mono_time when);
   [[nodiscard]] bool asked();
 
-  /// What must not outlive the program when it ends at once, e.g. its own database. It has limits::stop_at_once, then the program ends anyway,
-  /// with status 1. Empty: nothing. Blocks while the earlier one is running.
+  /// What must not outlive the program when it ends at once, e.g. its own database. It has limits::stop_at_once, then the program ends
+  /// anyway, with status 1. Empty: nothing. Blocks while the earlier one is running.
   void at_once(std::function<void()> last);
 
  private:

@@ -36,7 +36,8 @@ constexpr std::array providers{provider_kind::microsoft, provider_kind::google, 
 constexpr std::array results{"failed", "ok"};   // by bool
 constexpr auto reasons = static_cast<std::size_t>(failure::internal) + 1;
 /// What the engines call their mechanisms; "password" and "token" where a login failed before one was chosen.
-constexpr std::array<std::string_view, 9> mechanisms{"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER", "SCRAM-SHA-256", "APOP", "USER", "password", "token"};
+constexpr std::array<std::string_view, 9> mechanisms{"PLAIN", "LOGIN", "XOAUTH2",  "OAUTHBEARER", "SCRAM-SHA-256",
+                                                     "APOP",  "USER",  "password", "token"};
 
 /// From a millisecond to an hour.
 const Histogram::BucketBoundaries short_times{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
@@ -85,7 +86,8 @@ struct telemetry::parts {
   Histogram& lag = histogram("fetch_lag_seconds", "From the server's internal date to stored, without first backfills", long_times);
   Counter& duplicates = counters("duplicates_suppressed_total", "Messages offered again and not stored again").Add({});
   Histogram& refresh_seconds = histogram("token_refresh_seconds", "One request to a token endpoint", short_times);
-  Histogram& switch_gap = histogram("auth_switch_gap_seconds", "Time without a session while credentials, token or connection changed", long_times);
+  Histogram& switch_gap =
+      histogram("auth_switch_gap_seconds", "Time without a session while credentials, token or connection changed", long_times);
   Gauge& leases_owned = gauges("leases_owned", "Channels of this node").Add({});
   Gauge& lease_age = gauges("lease_renew_age_seconds", "Since this node's lease was last renewed").Add({});
   Counter& fenced = counters("fenced_writes_total", "Writes refused because their lease was over").Add({});
@@ -174,7 +176,9 @@ void telemetry::stored(tenant_id tenant, protocol_kind protocol, std::int64_t me
 
 void telemetry::fetch_lag(double seconds) { parts_->lag.Observe(seconds); }
 void telemetry::duplicates_suppressed(std::int64_t messages) { parts_->duplicates.Increment(static_cast<double>(messages)); }
-void telemetry::sessions(protocol_kind protocol, tls_mode tls, int change) { parts_->session_of[index(protocol)][index(tls)]->Increment(change); }
+void telemetry::sessions(protocol_kind protocol, tls_mode tls, int change) {
+  parts_->session_of[index(protocol)][index(tls)]->Increment(change);
+}
 void telemetry::session_failed(protocol_kind protocol, failure reason) { parts_->failure_of[index(protocol)][index(reason)]->Increment(); }
 
 void telemetry::login(std::string_view mechanism, bool ok) {
@@ -215,8 +219,10 @@ void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
     return m;
   };
   prometheus::MetricFamily channels{"mailherd_channels", "Channels by state, in the whole cluster", prometheus::MetricType::Gauge, {}};
-  prometheus::MetricFamily age{"mailherd_oldest_success_age_seconds", "Since the least lucky enabled channel of the tenant was last in order",
-                               prometheus::MetricType::Gauge, {}};
+  prometheus::MetricFamily age{"mailherd_oldest_success_age_seconds",
+                               "Since the least lucky enabled channel of the tenant was last in order",
+                               prometheus::MetricType::Gauge,
+                               {}};
   prometheus::MetricFamily throttled{"mailherd_throttled_channels", "Channels that wait because their server told them to",
                                      prometheus::MetricType::Gauge, {}};
   std::map<std::pair<std::int64_t, channel_state>, double> by_state;
@@ -233,7 +239,8 @@ void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
     if (g.state == channel_state::throttled) by_provider[g.provider ? name(*g.provider) : "none"] += static_cast<double>(g.channels);
   }
   const auto label = [](std::int64_t tenant) { return tenant != 0 ? to_string(tenant_id{tenant}) : std::string("other"); };
-  for (const auto& [key, count] : by_state) channels.metric.push_back(entry({{"tenant", label(key.first)}, {"state", name(key.second)}}, count));
+  for (const auto& [key, count] : by_state)
+    channels.metric.push_back(entry({{"tenant", label(key.first)}, {"state", name(key.second)}}, count));
   for (const auto& [tenant, seconds] : oldest) age.metric.push_back(entry({{"tenant", label(tenant)}}, seconds));
   for (const auto& [provider, count] : by_provider) throttled.metric.push_back(entry({{"provider", provider}}, count));
   const std::lock_guard lock(parts_->guard);

@@ -1,8 +1,8 @@
 // node/telemetry: what the herd reports, counted for Prometheus and written as log lines.
 //
 // Owns:   every metric of the contract (names, labels, buckets), the process's own, and the log.
-// Never:  asks the database (what comes from it is handed in by `set_gauges`); makes a label of a channel, an address or a message; holds an
-//         actor: counting is an atomic, a line goes into a queue.
+// Never:  asks the database (what comes from it is handed in by `set_gauges`); makes a label of a channel, an address or a message;
+//         holds an actor: counting is an atomic, a line goes into a queue.
 // Used by: node (makes it, feeds the gauges), the API's metrics listener (`text`), every actor (`actors::telemetry`).
 // Threads: any.
 #pragma once

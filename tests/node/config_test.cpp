@@ -92,7 +92,8 @@ TEST_F(config_test, file_then_environment_then_flags) {
 }
 
 TEST_F(config_test, values_of_a_file_may_have_their_own_type) {
-  const auto c = load("allow_plaintext = true\nmax_channels = 12\nprivate_targets = ['10.0.0.0/8', 'mail.internal']\nmaster_key = '''\na\nb\n'''\n");
+  const auto c =
+      load("allow_plaintext = true\nmax_channels = 12\nprivate_targets = ['10.0.0.0/8', 'mail.internal']\nmaster_key = '''\na\nb\n'''\n");
   ASSERT_TRUE(c) << c.error().detail;
   EXPECT_TRUE(c->allow_plaintext);
   EXPECT_EQ(c->max_channels, 12u);
@@ -131,9 +132,10 @@ TEST_F(config_test, empty_variables_count_as_not_given) {
 }
 
 TEST_F(config_test, variables_that_kubernetes_adds_for_services_are_passed_over) {
-  EXPECT_TRUE(load("", {"MAILHERD_SERVICE_HOST=10.0.0.1", "MAILHERD_SERVICE_PORT=8080", "MAILHERD_SERVICE_PORT_HTTP=8080",
-                        "MAILHERD_PORT=tcp://10.0.0.1:8080", "MAILHERD_PORT_8080_TCP=tcp://10.0.0.1:8080", "MAILHERD_PORT_8080_TCP_PROTO=tcp",
-                        "MAILHERD_PORT_8080_TCP_PORT=8080", "MAILHERD_PORT_8080_TCP_ADDR=10.0.0.1", "MAILHERD_METRICS_PORT_9464_TCP_ADDR=10.0.0.2"}));
+  EXPECT_TRUE(load(
+      "", {"MAILHERD_SERVICE_HOST=10.0.0.1", "MAILHERD_SERVICE_PORT=8080", "MAILHERD_SERVICE_PORT_HTTP=8080",
+           "MAILHERD_PORT=tcp://10.0.0.1:8080", "MAILHERD_PORT_8080_TCP=tcp://10.0.0.1:8080", "MAILHERD_PORT_8080_TCP_PROTO=tcp",
+           "MAILHERD_PORT_8080_TCP_PORT=8080", "MAILHERD_PORT_8080_TCP_ADDR=10.0.0.1", "MAILHERD_METRICS_PORT_9464_TCP_ADDR=10.0.0.2"}));
   EXPECT_NE(wrong("", {"MAILHERD_PORT=8080"}), "accepted") << "a port alone is somebody's mistake";
 }
 
@@ -164,7 +166,8 @@ TEST_F(config_test, every_wrong_value_gets_its_line) {
       {"log_level", "loud", "\"loud\" is not a level: debug, info, warning, error"},
       {"lease_ttl", "15", "\"15\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
       {"lease_ttl", "1s", "\"1s\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
-      {"lease_ttl", "99999999999999999d", "\"99999999999999999d\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
+      {"lease_ttl", "99999999999999999d",
+       "\"99999999999999999d\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
       {"retention", "1h", "\"1h\" is not a time from 1d to 36500d: write a number and its unit, like 90s, 5m, 12h, 30d, or forever"},
       {"max_channels", "many", "\"many\" is not a whole number from 1 to 10000000"},
       {"storage_workers", "0", "\"0\" is not a whole number from 1 to 64"},
@@ -204,7 +207,8 @@ TEST_F(config_test, what_is_wrong_with_a_secret_s_file_is_said_with_its_source) 
   const auto huge = file("huge", std::string(limits::secret_file_bytes + 1, 'x'));
   EXPECT_EQ(wrong("", {"MAILHERD_MASTER_KEY_FILE=" + huge}), "master_key_file (MAILHERD_MASTER_KEY_FILE): huge is larger than 64 KiB");
   EXPECT_EQ(wrong("", {"MAILHERD_ADMIN_TOKEN_FILE=" + file("words", "two words\n")}),
-            "admin_token (words by MAILHERD_ADMIN_TOKEN_FILE): a token may hold no blanks and only ASCII characters; make one with: openssl rand -hex 32");
+            "admin_token (words by MAILHERD_ADMIN_TOKEN_FILE): a token may hold no blanks and only ASCII characters; make one with: "
+            "openssl rand -hex 32");
 }
 
 TEST_F(config_test, a_secret_on_the_command_line_is_warned_about) {

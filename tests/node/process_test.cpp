@@ -61,8 +61,16 @@ class program_test : public ::testing::Test {
 };
 
 TEST_F(program_test, wrong_usage_is_2_with_one_line) {
-  for (const strings& words : std::vector<strings>{{}, {"nonsense"}, {"node", "extra"}, {"node", "--listn", "x"}, {"node", "--listen"}, {"db"}, {"keys"},
-                                                   {"keys", "nonsense"}, {"version", "--x"}, {"node", "--allow-plaintext=maybe"}}) {
+  for (const strings& words : std::vector<strings>{{},
+                                                   {"nonsense"},
+                                                   {"node", "extra"},
+                                                   {"node", "--listn", "x"},
+                                                   {"node", "--listen"},
+                                                   {"db"},
+                                                   {"keys"},
+                                                   {"keys", "nonsense"},
+                                                   {"version", "--x"},
+                                                   {"node", "--allow-plaintext=maybe"}}) {
     const auto ended = run(words);
     EXPECT_EQ(ended.status, 2) << ::testing::PrintToString(words);
     EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
@@ -80,18 +88,21 @@ TEST_F(program_test, mistakes_of_the_configuration_are_2_with_one_line) {
                  "lease_ttl (--lease-ttl): \"15\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d");
   expect_mistake({"node", "--config", "none.toml"}, "--config: none.toml cannot be read: No such file or directory");
   expect_mistake({"node"},
-                 "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as well (make one with: openssl rand "
+                 "admin_token is missing: with database_url set MAILHERD_ADMIN_TOKEN or MAILHERD_ADMIN_TOKEN_FILE as well (make one with: "
+                 "openssl rand "
                  "-hex 32)",
                  {{"MAILHERD_DATABASE_URL", "postgresql://127.0.0.1:1/x"}});
-  expect_mistake({"node"},
-                 "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well (make one with: mailherd keys "
-                 "generate)",
-                 {{"MAILHERD_DATABASE_URL", "postgresql://127.0.0.1:1/x"}, {"MAILHERD_ADMIN_TOKEN", "t"}});
+  expect_mistake(
+      {"node"},
+      "master_key is missing: with database_url set MAILHERD_MASTER_KEY or MAILHERD_MASTER_KEY_FILE as well (make one with: mailherd keys "
+      "generate)",
+      {{"MAILHERD_DATABASE_URL", "postgresql://127.0.0.1:1/x"}, {"MAILHERD_ADMIN_TOKEN", "t"}});
   expect_mistake({"db", "migrate"}, "database_url is missing: set MAILHERD_DATABASE_URL (a node migrates its own database by itself)");
 }
 
 TEST_F(program_test, a_key_ring_that_cannot_be_read_is_2_and_shows_nothing_of_it) {
-  const auto ended = run({"node"}, {{"MAILHERD_DATA_DIR", (directory_ / "data").string()}, {"MAILHERD_MASTER_KEY", "k1:canary-not-base64"}});
+  const auto ended =
+      run({"node"}, {{"MAILHERD_DATA_DIR", (directory_ / "data").string()}, {"MAILHERD_MASTER_KEY", "k1:canary-not-base64"}});
   EXPECT_EQ(ended.status, 2);
   EXPECT_EQ(ended.err.rfind("mailherd: master_key (MAILHERD_MASTER_KEY): ", 0), 0u) << ended.err;
   EXPECT_EQ((ended.err + ended.out).find("canary"), std::string::npos) << ended.err;
@@ -131,8 +142,9 @@ TEST_F(program_test, ctl_is_part_of_it) {
 TEST_F(program_test, help_shows_every_flag_and_no_secret) {
   const auto ended = run({"node", "--help"}, {{"MAILHERD_ADMIN_TOKEN", "canary-token"}, {"MAILHERD_MASTER_KEY", "canary-key"}});
   EXPECT_EQ(ended.status, 0);
-  for (const char* flag : {"--database-url", "--data-dir", "--listen", "--metrics-listen", "--public-url", "--node-name", "--admin-token", "--admin-token-file",
-                           "--master-key", "--master-key-file", "--ca-file", "--private-targets", "--log-format", "--log-level", "--lease-ttl", "--config"})
+  for (const char* flag : {"--database-url", "--data-dir", "--listen", "--metrics-listen", "--public-url", "--node-name", "--admin-token",
+                           "--admin-token-file", "--master-key", "--master-key-file", "--ca-file", "--private-targets", "--log-format",
+                           "--log-level", "--lease-ttl", "--config"})
     EXPECT_NE(ended.out.find(flag), std::string::npos) << flag;
   EXPECT_EQ(ended.out.find("canary"), std::string::npos);
 }
@@ -141,7 +153,8 @@ TEST_F(program_test, help_shows_every_flag_and_no_secret) {
 
 /// What a database's pid file says: its process and nothing else's.
 std::optional<pid_t> postmaster_of(const std::filesystem::path& data_dir) {
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(data_dir, std::filesystem::directory_options::skip_permission_denied)) {
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(data_dir, std::filesystem::directory_options::skip_permission_denied)) {
     if (entry.path().filename() != "postmaster.pid") continue;
     std::ifstream in(entry.path());
     pid_t pid = 0;
@@ -184,7 +197,9 @@ class node_test : public program_test {
       }
     return false;
   }
-  static std::uint16_t port_of(const std::string& address) { return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))); }
+  static std::uint16_t port_of(const std::string& address) {
+    return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  }
   /// Whole log lines; each must be an object.
   std::vector<nlohmann::json> lines() {
     std::vector<nlohmann::json> out;
@@ -276,15 +291,17 @@ TEST_F(node_test, a_port_in_use_is_2_and_ends_what_had_begun) {
                  "listen (MAILHERD_LISTEN): address " + taken + " is in use by another program: end that program or choose another address",
                  {{"MAILHERD_LISTEN", taken}});
   EXPECT_FALSE(postmaster_of(second));
-  expect_mistake({"node", "--data-dir", second, "--listen", "127.0.0.1:0", "--metrics-listen", taken},
-                 "metrics_listen (--metrics-listen): address " + taken + " is in use by another program: end that program or choose another address");
+  expect_mistake(
+      {"node", "--data-dir", second, "--listen", "127.0.0.1:0", "--metrics-listen", taken},
+      "metrics_listen (--metrics-listen): address " + taken + " is in use by another program: end that program or choose another address");
   EXPECT_FALSE(postmaster_of(second));
 }
 
 TEST_F(node_test, two_nodes_do_not_share_a_data_directory) {
   start(own_database());
-  expect_mistake({"node", "--data-dir", (directory_ / "data").string()},
-                 "data_dir (--data-dir): " + (directory_ / "data").string() + " is in use by another node: stop it or choose another directory");
+  expect_mistake(
+      {"node", "--data-dir", (directory_ / "data").string()},
+      "data_dir (--data-dir): " + (directory_ / "data").string() + " is in use by another node: stop it or choose another directory");
   EXPECT_EQ(get("/healthz").status, 200) << "the first one is not disturbed";
 }
 
@@ -339,7 +356,9 @@ TEST_F(node_test, db_migrate_brings_a_database_up_and_refuses_a_newer_one) {
     pqxx::nontransaction(link).exec("INSERT INTO schema_migrations (version, name) VALUES (9999, 'of the future')");
   }
   auto all = where;
-  all.insert(all.end(), {{"MAILHERD_ADMIN_TOKEN", "t"}, {"MAILHERD_MASTER_KEY", store::keyring::generate().reveal()}, {"MAILHERD_LISTEN", "127.0.0.1:0"}});
+  all.insert(
+      all.end(),
+      {{"MAILHERD_ADMIN_TOKEN", "t"}, {"MAILHERD_MASTER_KEY", store::keyring::generate().reveal()}, {"MAILHERD_LISTEN", "127.0.0.1:0"}});
   for (const auto& ended : {run({"db", "migrate"}, where), run({"node", "--metrics-listen", "none"}, all)}) {
     EXPECT_EQ(ended.status, 2);
     EXPECT_EQ(ended.err.rfind("mailherd: database_url (MAILHERD_DATABASE_URL): ", 0), 0u) << ended.err;
@@ -352,7 +371,8 @@ TEST_F(node_test, db_migrate_brings_a_database_up_and_refuses_a_newer_one) {
 class frozen_database {
  public:
   explicit frozen_database(pid_t postmaster) : all_{postmaster} {
-    for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(postmaster) + "/task/" + std::to_string(postmaster)))
+    for (const auto& entry :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(postmaster) + "/task/" + std::to_string(postmaster)))
       if (entry.path().filename() == "children") {
         std::ifstream in(entry.path());
         for (pid_t child = 0; in >> child;) all_.push_back(child);
@@ -406,9 +426,12 @@ TEST_F(node_test, nothing_it_says_shows_a_secret) {
                                {{"name", "p"}, {"address", "a@acme.test"}, {"incoming", incoming},
                                 {"auth", {{"type", "basic"}, {"username", "u"}, {"password", "canary-password"}}}});
   ASSERT_EQ(by_password.status, 201) << by_password.body;
-  const auto by_token = ask("POST", "/v1/tenants/" + tenant + "/channels", "canary-operator",
-                            {{"name", "o"}, {"address", "b@acme.test"}, {"incoming", incoming},
-                             {"auth", {{"type", "oauth2"}, {"app", app.json()["id"]}, {"grant", "authorization_code"}, {"refresh_token", "canary-refresh"}}}});
+  const auto by_token = ask(
+      "POST", "/v1/tenants/" + tenant + "/channels", "canary-operator",
+      {{"name", "o"},
+       {"address", "b@acme.test"},
+       {"incoming", incoming},
+       {"auth", {{"type", "oauth2"}, {"app", app.json()["id"]}, {"grant", "authorization_code"}, {"refresh_token", "canary-refresh"}}}});
   ASSERT_EQ(by_token.status, 201) << by_token.body;
   // Both fail for want of a server; what they say then is what this test reads.
   for (const auto& channel : {by_password, by_token})

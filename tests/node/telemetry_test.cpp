@@ -152,7 +152,9 @@ TEST_F(telemetry_test, what_is_reported_is_counted) {
 }
 
 TEST_F(telemetry_test, a_new_reading_of_the_database_replaces_the_one_before) {
-  report_.set_gauges({{tenant_id{1}, channel_state::active, 3, 10}, {tenant_id{1}, channel_state::backoff, 1, 70}, {tenant_id{2}, channel_state::active, 5, 1}});
+  report_.set_gauges({{tenant_id{1}, channel_state::active, 3, 10},
+                      {tenant_id{1}, channel_state::backoff, 1, 70},
+                      {tenant_id{2}, channel_state::active, 5, 1}});
   EXPECT_EQ(value(R"(mailherd_channels{tenant="t1",state="active"})"), 3);
   EXPECT_EQ(value(R"(mailherd_channels{tenant="t1",state="backoff"})"), 1);
   EXPECT_EQ(value(R"(mailherd_oldest_success_age_seconds{tenant="t1"})"), 70);
@@ -225,7 +227,8 @@ TEST(log_line, has_fields_that_cannot_pass_for_its_own) {
 }
 
 TEST(log_line, is_one_line_of_text_for_people) {
-  EXPECT_EQ(text_line(noon, log_level::info, "node listens", {{"api", "http://127.0.0.1:8080"}, {"why", "two words"}, {"forged", "x\nerror y=z"}, {"e", ""}}),
+  EXPECT_EQ(text_line(noon, log_level::info, "node listens",
+                      {{"api", "http://127.0.0.1:8080"}, {"why", "two words"}, {"forged", "x\nerror y=z"}, {"e", ""}}),
             "2026-01-31T12:00:00.123Z info    node listens api=http://127.0.0.1:8080 why=\"two words\" forged=\"x\\nerror y=z\" e=\"\"");
 }
 

@@ -29,8 +29,8 @@ const char* in_words(sign_in by) {
 
 void line(const mailbox& m, const std::string& what, const std::string& when) {
   const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  fmt::print("{:%H:%M:%S}  {:8} {:4}  {:10} {:20} {}{}\n", fmt::localtime(now), m.tenant, m.protocol == "imap" ? "IMAP" : "POP3", in_words(m.by), m.address,
-             ctl::clean_for_terminal(what), when);
+  fmt::print("{:%H:%M:%S}  {:8} {:4}  {:10} {:20} {}{}\n", fmt::localtime(now), m.tenant, m.protocol == "imap" ? "IMAP" : "POP3",
+             in_words(m.by), m.address, ctl::clean_for_terminal(what), when);
   std::fflush(stdout);
 }
 
@@ -66,8 +66,13 @@ void board::set_up(servers& from) {
       auto& made = apps[m.tenant + client];
       if (made.empty())
         made = ask(api_, "POST", "/v1/tenants/" + tenant + "/oauth-apps",
-                   ctl::json{{"name", client}, {"provider", "custom"}, {"client_id", client}, {"client_secret", servers::client_secret},
-                             {"authorize_url", from.authorize_url()}, {"token_url", from.token_url()}, {"scopes", {"mail", "offline_access"}}})
+                   ctl::json{{"name", client},
+                             {"provider", "custom"},
+                             {"client_id", client},
+                             {"client_secret", servers::client_secret},
+                             {"authorize_url", from.authorize_url()},
+                             {"token_url", from.token_url()},
+                             {"scopes", {"mail", "offline_access"}}})
                    .at("id");
       app = made;
     }
@@ -141,7 +146,8 @@ void board::sent(const std::string& message_id) {
 
 std::size_t board::arrivals() {
   const std::lock_guard lock(mutex_);
-  const auto fewest = std::min_element(channels_.begin(), channels_.end(), [](const auto& a, const auto& b) { return a.second.arrived < b.second.arrived; });
+  const auto fewest = std::min_element(channels_.begin(), channels_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.arrived < b.second.arrived; });
   return fewest == channels_.end() ? 0 : fewest->second.arrived;
 }
 

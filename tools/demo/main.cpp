@@ -1,5 +1,5 @@
-// tools/demo: `./dev demo`. One node on its own PostgreSQL, real servers on the other side, mail that keeps arriving and is shown as it comes out of
-// the API. Everything lies in one temporary directory and ends with Ctrl-C.
+// tools/demo: `./dev demo`. One node on its own PostgreSQL, real servers on the other side, mail that keeps arriving and is shown as it
+// comes out of the API. Everything lies in one temporary directory and ends with Ctrl-C.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -49,7 +49,8 @@ std::string told(const std::string& log, const std::string& what) {
   return at == std::string::npos ? "" : log.substr(begin, log.find_first_of(" \n", begin) - begin);
 }
 
-peers::process start_node(const std::filesystem::path& program, const std::filesystem::path& directory, bool any_port, const demo::servers& others) {
+peers::process start_node(const std::filesystem::path& program, const std::filesystem::path& directory, bool any_port,
+                          const demo::servers& others) {
   peers::process_options o;
   o.argv = {program.string(), "node"};
   o.env = {{"MAILHERD_DATA_DIR", (directory / "data").string()},
@@ -68,12 +69,19 @@ peers::process start_node(const std::filesystem::path& program, const std::files
 void explain(const std::string& program, const std::string& api, const std::string& metrics, const std::filesystem::path& directory,
              const std::string& token) {
   fmt::print(
-      "\n  API      http://{0}   (described at /openapi.yaml, ready at /readyz)\n  metrics  http://{1}/metrics\n  token    {2}\n  logs     {3}/node.log\n\n"
+      "\n  API      http://{0}   (described at /openapi.yaml, ready at /readyz)\n"
+      "  metrics  http://{1}/metrics\n"
+      "  token    {2}\n"
+      "  logs     {3}/node.log\n\n"
       "In another terminal:\n"
       "  export MAILHERD_PUBLIC_URL=http://{0} MAILHERD_DATA_DIR={3}/data\n"
-      "  {4} ctl tenants list\n  {4} ctl channels list t1\n  {4} ctl channels test t1 c1\n  {4} ctl messages list t1 --follow\n"
-      "  {4} ctl cluster\n\nIn brackets: from delivery at the mail server until the feed shows it. Dovecot tells of new mail half a second late; POP3 is asked every 3 s.\n"
-      "Ctrl-C stops all of it.\n\n",
+      "  {4} ctl tenants list\n"
+      "  {4} ctl channels list t1\n"
+      "  {4} ctl channels test t1 c1\n"
+      "  {4} ctl messages list t1 --follow\n"
+      "  {4} ctl cluster\n\n"
+      "In brackets: from delivery at the mail server until the feed shows it. Dovecot tells of new mail half a second late; POP3 is asked\n"
+      "every 3 s. Ctrl-C stops all of it.\n\n",
       api, metrics, token, directory.string(), program);
   std::fflush(stdout);
 }

@@ -10,10 +10,16 @@ namespace mailherd::demo {
 
 namespace {
 
-constexpr std::array people{"Ada Marsh <ada@customer.test>", "B. Okafor <okafor@customer.test>", "=?utf-8?q?J=C3=BCrgen_Roth?= <roth@kunde.test>",
-                            "Chen Wei <wei@supplier.test>", "Dana Li <dana@customer.test>"};
-constexpr std::array subjects{"Order {0}: two chairs and a lamp", "Re: invoice {0}", "Where is parcel {0}?", "Meeting at {1} o'clock",
-                              "=?utf-8?q?Angebot_Nr=2E_{0}_f=C3=BCr_M=C3=B6bel?=", "Cannot sign in since this morning ({0})", "Thank you for {0}!"};
+constexpr std::array people{"Ada Marsh <ada@customer.test>", "B. Okafor <okafor@customer.test>",
+                            "=?utf-8?q?J=C3=BCrgen_Roth?= <roth@kunde.test>", "Chen Wei <wei@supplier.test>",
+                            "Dana Li <dana@customer.test>"};
+constexpr std::array subjects{"Order {0}: two chairs and a lamp",
+                              "Re: invoice {0}",
+                              "Where is parcel {0}?",
+                              "Meeting at {1} o'clock",
+                              "=?utf-8?q?Angebot_Nr=2E_{0}_f=C3=BCr_M=C3=B6bel?=",
+                              "Cannot sign in since this morning ({0})",
+                              "Thank you for {0}!"};
 
 peers::idp_options provider_options(const std::filesystem::path& directory, peers::test_ca& ca) {
   peers::idp_options o;
@@ -48,9 +54,12 @@ std::filesystem::path made(std::filesystem::path directory) {
 
 const std::vector<mailbox>& servers::mailboxes() {
   static const std::vector<mailbox> all{
-      {"Acme", "support@acme.test", "imap", "implicit", sign_in::password},   {"Acme", "sales@acme.test", "imap", "implicit", sign_in::grant},
-      {"Globex", "info@globex.test", "pop3", "implicit", sign_in::password},  {"Globex", "orders@globex.test", "pop3", "starttls", sign_in::grant},
-      {"Initech", "desk@initech.test", "imap", "starttls", sign_in::password}, {"Initech", "help@initech.test", "imap", "implicit", sign_in::application},
+      {"Acme", "support@acme.test", "imap", "implicit", sign_in::password},
+      {"Acme", "sales@acme.test", "imap", "implicit", sign_in::grant},
+      {"Globex", "info@globex.test", "pop3", "implicit", sign_in::password},
+      {"Globex", "orders@globex.test", "pop3", "starttls", sign_in::grant},
+      {"Initech", "desk@initech.test", "imap", "starttls", sign_in::password},
+      {"Initech", "help@initech.test", "imap", "implicit", sign_in::application},
   };
   return all;
 }
@@ -66,9 +75,10 @@ std::string servers::message(const mailbox& to) {
   const auto number = ++sent_;
   const auto subject = fmt::format(fmt::runtime(subjects[number % subjects.size()]), 1'000 + number, 8 + number % 10);
   const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  return fmt::format("From: {}\r\nTo: {}\r\nSubject: {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} +0000\r\nMessage-ID: <{}@demo.test>\r\nMIME-Version: 1.0\r\n"
-                     "Content-Type: text/plain; charset=utf-8\r\n\r\nHello,\r\n\r\nthis is message {} of the demo.\r\n",
-                     people[number % people.size()], to.address, subject, fmt::gmtime(now), number, number);
+  return fmt::format(
+      "From: {}\r\nTo: {}\r\nSubject: {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} +0000\r\nMessage-ID: <{}@demo.test>\r\nMIME-Version: 1.0\r\n"
+      "Content-Type: text/plain; charset=utf-8\r\n\r\nHello,\r\n\r\nthis is message {} of the demo.\r\n",
+      people[number % people.size()], to.address, subject, fmt::gmtime(now), number, number);
 }
 
 std::uint16_t servers::port_of(const mailbox& m) const {

@@ -1,4 +1,5 @@
-// tools/demo/servers: what stands on the other side in the demo: one Dovecot, one identity provider, six mailboxes, mail that keeps arriving.
+// tools/demo/servers: what stands on the other side in the demo: one Dovecot, one identity provider, six mailboxes, and mail that
+// keeps arriving.
 //
 // Owns:   the servers and their directory; they end with this object.
 // Never:  listens anywhere but on loopback.
