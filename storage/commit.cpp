@@ -226,9 +226,11 @@ class group {
         blobs.push_back(m.blob.value);
       }
     }
+    const auto all_bodies = binary(bodies);
+    std::string().swap(bodies);   // megabytes that would otherwise lie here while the database works
     link_.run(sql::insert_messages, array_of(tenants), array_of(positions), array_of(channels), array_of(sequences), array_of(dates), array_of(sizes),
               array_of(validities), array_of(uids), array_of(blob_ids), array_of(with_body), array_of(protocols), array_of(folders), array_of(uidls),
-              array_of(problems), array_of(envelopes), array_of(firsts), array_of(lengths), binary(bodies), binary(digests));
+              array_of(problems), array_of(envelopes), array_of(firsts), array_of(lengths), all_bodies, binary(digests));
     if (!blobs.empty()) link_.run(sql::claim_blobs, array_of(blob_tenants), array_of(blobs));
   }
 

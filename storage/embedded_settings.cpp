@@ -42,6 +42,8 @@ recovery_init_sync_method = syncfs
 
 # A backfill writes gigabytes: few checkpoints, spread out, compressed.
 max_wal_size = 2GB
+min_wal_size = 512MB
+wal_buffers = 16MB
 checkpoint_completion_target = 0.9
 wal_compression = lz4
 default_toast_compression = lz4

@@ -12,8 +12,8 @@ namespace mailherd::actors {
 
 namespace {
 /// Asked of the node's budget at once. Two of these may be under way: one arrives while the other is stored.
-constexpr std::uint64_t slice_bytes = 2 * limits::mib;
-constexpr std::size_t slice_messages = 400;
+constexpr std::uint64_t slice_bytes = 4 * limits::mib;
+constexpr std::size_t slice_messages = 500;
 constexpr unsigned slices_in_flight = 2;
 /// Units on their way to the store: past them nothing more is fetched, or one fast server before a slow database would hold the node's budget.
 constexpr unsigned units_in_flight = 16;

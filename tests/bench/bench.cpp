@@ -93,6 +93,15 @@ class herd {
     out.peak_rss_mb = memory_mb(node_.process().id());
     out.more["database_cpu_seconds"] = node_.process().tree_usage().cpu_seconds - tree_before - out.cpu_seconds;
     say(out);
+    const auto metrics = node_.metrics();
+    const auto number = [&](const std::string& name) {
+      const auto at = metrics.find("\n" + name + " ");
+      return at == std::string::npos ? 0.0 : std::stod(metrics.substr(at + name.size() + 2));
+    };
+    const auto commits = number("mailherd_store_commit_seconds_count");
+    if (commits > 0)
+      fmt::print("    {:.0f} commits of {:.0f} messages and {:.1f} ms\n", commits, static_cast<double>(messages) / commits,
+                 number("mailherd_store_commit_seconds_sum") / commits * 1000);
     return out;
   }
 
@@ -117,6 +126,7 @@ class herd {
 
 struct settings {
   double scale = 1;
+  bool alone = false;
   std::string drivers;   ///< folder of the drivers
 
   [[nodiscard]] std::size_t times(std::size_t n) const { return std::max<std::size_t>(1, static_cast<std::size_t>(static_cast<double>(n) * scale)); }
@@ -142,6 +152,11 @@ void drain(const settings& s) {
   mail server({.messages = s.times(20'000)});
   fmt::print("one IMAPS mailbox, {} messages, {:.0f} MB\n", server.messages(), static_cast<double>(server.bytes()) / 1e6);
   const auto port = server.server().imaps_port();
+  if (s.alone) {
+    herd node(server);
+    static_cast<void>(node.drain("mailherd, durable in PostgreSQL", server.messages()));
+    return;
+  }
   const auto floor = s.driver("floor_client", server, port);
   const auto synced = s.driver("mbsync_run", server, port, {"--fsync"});
   const auto unsynced = s.driver("mbsync_run", server, port);
@@ -158,6 +173,11 @@ void many(const settings& s) {
   mail server({.mailboxes = s.times(200), .messages = 100});
   fmt::print("{} IMAPS mailboxes of 100 messages\n", server.mailboxes());
   const auto port = server.server().imaps_port();
+  if (s.alone) {
+    herd node(server);
+    static_cast<void>(node.drain("mailherd, durable in PostgreSQL", server.messages()));
+    return;
+  }
   static_cast<void>(s.driver("floor_client", server, port));
   const auto flow = settings::flow(server);
   const auto unsynced = s.driver("mbsync_run", server, port);
@@ -311,6 +331,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> only;
   settings s;
   app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start")->delimiter(',');
+  app.add_flag("--alone", s.alone, "only the node: for profiles; nothing is compared")->group("");
   app.add_option("--scale", s.scale, "share of the full sizes")->check(CLI::Range(0.001, 10.0));
   CLI11_PARSE(app, argc, argv);
   s.drivers = std::filesystem::path(argv[0]).parent_path().string();
