@@ -163,6 +163,7 @@ struct channel_record {
   std::string node;
   std::int64_t lease_epoch = 0;
   std::int64_t revision = 1;             ///< raised by every change of spec; for optimistic edits
+  std::int64_t server = 1;               ///< raised when host or port changes: UIDs and UIDLs of another server are other numbers
   wall_time created_at{};
 };
 

@@ -30,10 +30,10 @@ struct item {
   std::int64_t sequence = 0, position = 0;
 };
 
-using identity = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::string, std::string>;
+using identity = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::string, std::string, std::int64_t>;
 
 identity identity_of(const commit_unit& unit, const incoming_message& m) {
-  return {unit.guard.channel.value, m.source.uid_validity.value, m.source.uid.value, m.source.folder, m.source.uidl};
+  return {unit.guard.channel.value, m.source.uid_validity.value, m.source.uid.value, m.source.folder, m.source.uidl, unit.guard.server};
 }
 
 bool has_body(const incoming_message& m) { return m.body != nullptr || bool(m.blob); }
@@ -78,13 +78,14 @@ class group {
 
   void insert_identities() {
     if (items_.empty()) return;
-    column<std::int64_t> tenants, channels, validities, uids, sizes, dates;
+    column<std::int64_t> tenants, channels, servers, validities, uids, sizes, dates;
     column<std::string> with_body, with_headers, folders, uidls;
     std::string digests, header_digests;
     for (const auto& it : items_) {
       const auto& m = *it.message;
       tenants.push_back(units_[it.unit].guard.tenant.value);
       channels.push_back(units_[it.unit].guard.channel.value);
+      servers.push_back(units_[it.unit].guard.server);
       validities.push_back(m.source.uid_validity.value);
       uids.push_back(m.source.uid.value);
       sizes.push_back(static_cast<std::int64_t>(m.size));
@@ -98,14 +99,14 @@ class group {
     }
     const auto added = link_.run(sql::insert_identities, array_of(tenants), array_of(channels), array_of(validities), array_of(uids), array_of(sizes),
                                  array_of(dates), array_of(with_body), array_of(folders), array_of(uidls), binary(digests), binary(header_digests),
-                                 array_of(with_headers));
+                                 array_of(with_headers), array_of(servers));
     if (static_cast<std::size_t>(added.size()) == items_.size()) {
       for (auto& it : items_) it.fresh = true;
       return;
     }
     std::set<identity> fresh;
     for (const auto& row : added)
-      fresh.emplace(row[0].as<std::int64_t>(), row[1].as<std::int64_t>(), row[2].as<std::int64_t>(), text(row[3]), text(row[4]));
+      fresh.emplace(row[0].as<std::int64_t>(), row[1].as<std::int64_t>(), row[2].as<std::int64_t>(), text(row[3]), text(row[4]), row[5].as<std::int64_t>());
     for (auto& it : items_) it.fresh = fresh.erase(identity_of(units_[it.unit], *it.message)) > 0;
   }
 
@@ -113,7 +114,7 @@ class group {
     for (std::size_t i = 0; i < units_.size(); ++i) {
       const auto& u = units_[i];
       if (!holds(i)) continue;
-      if (!u.skipped_uidls.empty()) link_.run(sql::insert_skipped, u.guard.tenant, u.guard.channel, array_of(u.skipped_uidls));
+      if (!u.skipped_uidls.empty()) link_.run(sql::insert_skipped, u.guard.tenant, u.guard.channel, array_of(u.skipped_uidls), u.guard.server);
       if (u.known.empty()) continue;
       column<std::int64_t> origins, sizes, validities, uids;
       column<std::string> uidls;
@@ -125,7 +126,7 @@ class group {
         uidls.push_back(k.source.uidl);
       }
       link_.run(sql::insert_known, u.guard.tenant, u.guard.channel, u.known.front().source.folder, array_of(origins), array_of(sizes),
-                array_of(validities), array_of(uids), array_of(uidls));
+                array_of(validities), array_of(uids), array_of(uidls), u.guard.server);
     }
   }
 
@@ -241,7 +242,7 @@ class group {
       if (!holds(i) || !u.move_cursor) continue;
       const auto& c = *u.move_cursor;
       link_.run(sql::put_cursor, u.guard.tenant, u.guard.channel, to_string(u.protocol), u.folder, c.uid_validity.value, c.last_uid.value, c.after_uid.value,
-                c.reconcile_upto.value, static_cast<std::int64_t>(c.highest_modseq), c.baseline, c.initialised);
+                c.reconcile_upto.value, static_cast<std::int64_t>(c.highest_modseq), c.baseline, c.initialised, u.guard.server);
     }
   }
 

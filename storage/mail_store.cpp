@@ -34,7 +34,7 @@ result<void> pg_mail_store::put_chunk(const lease_guard& guard, blob_id blob, st
 // ---- cursors and the ledger -------------------------------------------------------------------------------------------------------------
 
 result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) {
-  const auto rows = link_.once({guard.tenant}, sql::load_cursor, guard.tenant, guard.channel, to_string(protocol), folder);
+  const auto rows = link_.once({guard.tenant}, sql::load_cursor, guard.tenant, guard.channel, to_string(protocol), folder, guard.server);
   if (!rows) return fail(rows.error());
   store::cursor c;
   if (rows->empty()) return c;
@@ -52,7 +52,7 @@ result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, proto
 result<std::vector<std::string>> pg_mail_store::some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls) {
   std::vector<std::string> out;
   if (uidls.empty()) return out;
-  const auto rows = link_.once({guard.tenant}, q, guard.tenant, guard.channel, array_of(uidls));
+  const auto rows = link_.once({guard.tenant}, q, guard.tenant, guard.channel, array_of(uidls), guard.server);
   if (!rows) return fail(rows.error());
   out.reserve(static_cast<std::size_t>(rows->size()));
   for (const auto& row : *rows) out.push_back(uidls[row[0].as<std::size_t>() - 1]);
@@ -69,7 +69,8 @@ result<std::vector<std::string>> pg_mail_store::stored_uidls(const lease_guard& 
 
 result<std::vector<mailherd::uid>> pg_mail_store::stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                               mailherd::uid after, mailherd::uid upto, std::size_t limit) {
-  const auto rows = link_.once({guard.tenant}, sql::stored_uids, guard.tenant, guard.channel, folder, validity.value, after.value, upto.value, limit);
+  const auto rows = link_.once({guard.tenant}, sql::stored_uids, guard.tenant, guard.channel, folder, validity.value, after.value, upto.value, limit,
+                               guard.server);
   if (!rows) return fail(rows.error());
   std::vector<mailherd::uid> out;
   for (const auto& row : *rows) out.push_back({row[0].as<std::uint32_t>()});
@@ -86,7 +87,8 @@ result<std::vector<candidate>> pg_mail_store::find_candidates(const lease_guard&
     sizes.push_back(static_cast<std::int64_t>(size));
     dates.push_back(date ? std::optional(micros(*date)) : std::nullopt);
   }
-  const auto rows = link_.once({guard.tenant}, sql::find_candidates, guard.tenant, guard.channel, folder, validity.value, array_of(sizes), array_of(dates));
+  const auto rows = link_.once({guard.tenant}, sql::find_candidates, guard.tenant, guard.channel, folder, validity.value, array_of(sizes), array_of(dates),
+                               guard.server);
   if (!rows) return fail(rows.error());
   for (const auto& row : *rows) {
     candidate c;
@@ -189,7 +191,8 @@ result<mail_store::channel_load> pg_mail_store::load_channel(tenant_id tenant, c
 result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                                  const std::string& account) {
   return link_.transact({}, [&]() -> result<void> {
-    if (link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch).empty()) return fenced();
+    // Not guarded by the lease: the provider has replaced the token already, and whoever holds the newest one must be able to keep it. What
+    // was used is compared instead, under the row's lock.
     const auto rows = link_.run(sql::lock_refresh_token, guard.tenant, guard.channel, generation);
     if (rows.empty()) return fail(failure::not_found, "the credential is gone");
     const auto context = credential_context(guard.tenant, guard.channel, generation, "refresh_token");

@@ -111,6 +111,7 @@ result<channel_record> channel_of(const pqxx::row& row, tenant_id tenant, channe
   s.after = *after;
   r.generation = row["generation"].as<std::int64_t>();
   r.revision = row["revision"].as<std::int64_t>();
+  r.server = row["server"].as<std::int64_t>();
   r.created_at = time_of(row["created_at"].as<std::int64_t>());
   r.state = *state;
   r.state_reason = text(row["reason"]);

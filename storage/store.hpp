@@ -32,6 +32,9 @@ struct lease_guard {
   tenant_id tenant;
   channel_id channel;
   std::int64_t epoch = 0;
+  /// Not part of the right: which of the channel's servers what is read or written here belongs to (channel_record::server of the session). Cursors and
+  /// identities of different servers never meet, however alike their numbers are.
+  std::int64_t server = 1;
 };
 
 /// Progress of one source (an IMAP folder, or a POP3 maildrop) of a channel.
@@ -161,7 +164,8 @@ class mail_store {
   virtual result<channel_load> load_channel(tenant_id tenant, channel_id channel) = 0;
 
   /// Makes a rotated refresh token durable (invariant 3): replaces the refresh token of generation `generation` if it still is `used`;
-  /// failure::conflict if somebody else rotated it meanwhile (load again). Takes a row lock on the grant.
+  /// failure::conflict if somebody else rotated it meanwhile (load again). Takes a row lock on the grant. Not refused for an old epoch: the newest
+  /// token is what counts, whoever got it.
   virtual result<void> rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                             const std::string& account) = 0;
 

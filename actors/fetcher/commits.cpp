@@ -14,9 +14,15 @@ namespace {
 constexpr backoff_policy store_retry{milliseconds(500), seconds(60), 2.0, 0.5};
 }  // namespace
 
+store::lease_guard channel_fetcher::guard() const {
+  auto g = parts_.guard;
+  g.server = serving_ ? serving_->server : load_->record.server;
+  return g;
+}
+
 store::commit_unit channel_fetcher::new_unit() {
   store::commit_unit u;
-  u.guard = parts_.guard;
+  u.guard = guard();
   u.protocol = serving_->incoming.protocol;
   u.folder = source_folder();
   return u;

@@ -79,6 +79,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
     std::int64_t generation = 0;            ///< of the credential it signs in with
     auth_type auth = auth_type::basic;
     incoming_settings incoming;
+    std::int64_t server = 1;                ///< of the channel's record: whose numbers these are
     bool writable = false;
     credential who;                         ///< until it dials: the row may change meanwhile
     std::unique_ptr<mail_session> session;
@@ -186,6 +187,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void window_done();
 
   // commits.cpp
+  /// The right to write, with the server whose numbers are written: that of the serving session, not of the newest settings.
+  [[nodiscard]] store::lease_guard guard() const;
   store::commit_unit new_unit();
   void flush(store::commit_unit unit, std::shared_ptr<fetch_budget::share> share);
   void on_committed(const store::commit_outcome& outcome, const std::shared_ptr<commit_stream>& stream, const std::vector<message_source>& what);

@@ -30,7 +30,7 @@ void channel_fetcher::begin_imap() {
   empty_looks_ = 0;
   ask_store<store::cursor>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, folder = serving_->incoming.folder](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::imap, folder); },
+      [guard = guard(), folder = serving_->incoming.folder](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::imap, folder); },
       [this, generation = work_generation_](result<store::cursor> loaded) {
         if (generation == work_generation_) on_cursor(std::move(loaded));
       });
@@ -207,7 +207,7 @@ void channel_fetcher::mark_stored() {
   work_ = work::marking;
   ask_store<std::vector<mailherd::uid>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, folder = serving_->incoming.folder, c = cursor_](store::session& s) {
+      [guard = guard(), folder = serving_->incoming.folder, c = cursor_](store::session& s) {
         return s.mail.stored_uids(guard, folder, c.uid_validity, c.after_uid, c.last_uid, mark_batch);
       },
       [this, generation = work_generation_](result<std::vector<mailherd::uid>> uids) {

@@ -35,7 +35,7 @@ void channel_fetcher::find_candidates() {
     if (w.next == window_item::want::compare) keys.emplace_back(std::nullopt, w.entry.size);
   ask_store<std::vector<store::candidate>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
+      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
         return s.mail.find_candidates(guard, folder, validity, keys);
       },
       [this, generation = work_generation_](result<std::vector<store::candidate>> found) {
@@ -70,7 +70,7 @@ void channel_fetcher::check_bodies(messages batch, std::shared_ptr<fetch_budget:
   ++checking_;
   ask_store<std::vector<store::candidate>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
+      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
         return s.mail.find_candidates(guard, folder, validity, keys);
       },
       [this, generation = work_generation_, held = std::make_shared<messages>(std::move(batch)), share](result<std::vector<store::candidate>> found) {

@@ -87,6 +87,7 @@ void channel_fetcher::open(link& l) {
   l.epoch = ++last_epoch_;
   l.generation = target_generation();
   l.incoming = r.spec.incoming;
+  l.server = r.server;
   l.writable = r.spec.after != after_fetch::keep;
   l.who = l.generation == r.generation ? load_->credential : load_->serving;
   l.auth = l.who.type;

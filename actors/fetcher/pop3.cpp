@@ -17,7 +17,7 @@ void channel_fetcher::begin_pop3() {
   skipped_.clear();
   ask_store<store::cursor>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::pop3, std::string()); },
+      [guard = guard()](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::pop3, std::string()); },
       [this, generation = work_generation_](result<store::cursor> loaded) {
         if (generation != work_generation_) return;
         if (!loaded) return store_trouble(loaded.error());
@@ -36,7 +36,7 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
   ask_store<std::vector<std::string>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.unknown_uidls(guard, uidls); },
+      [guard = guard(), uidls = std::move(uidls)](store::session& s) { return s.mail.unknown_uidls(guard, uidls); },
       [this, generation = work_generation_](result<std::vector<std::string>> unknown) {
         if (generation == work_generation_) on_unknown(std::move(unknown));
       });
@@ -114,7 +114,7 @@ void channel_fetcher::delete_stored() {
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
   ask_store<std::vector<std::string>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = parts_.guard, uidls = std::move(uidls)](store::session& s) { return s.mail.stored_uidls(guard, uidls); },
+      [guard = guard(), uidls = std::move(uidls)](store::session& s) { return s.mail.stored_uidls(guard, uidls); },
       [this, generation = work_generation_](result<std::vector<std::string>> stored) {
         if (generation != work_generation_) return;
         std::vector<listing_entry> entries;

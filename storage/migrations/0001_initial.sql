@@ -82,6 +82,7 @@ CREATE TABLE channels (
   start_at timestamptz,
   after_fetch text NOT NULL,
   generation bigint NOT NULL DEFAULT 1,     -- newest credential
+  server bigint NOT NULL DEFAULT 1,         -- raised when host or port changes: numbers of different servers mean nothing to each other
   revision bigint NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, channel_id)
@@ -169,10 +170,11 @@ CREATE INDEX channel_changes_by_age ON channel_changes (changed);
 
 -- ---- mail ------------------------------------------------------------------------------------------------------------------------------
 
--- Progress of one source of a channel: an IMAP folder, or the maildrop ('pop3', '').
+-- Progress of one source of a channel: an IMAP folder, or the maildrop ('pop3', ''), of one of its servers.
 CREATE TABLE cursors (
   tenant_id bigint NOT NULL,
   channel_id bigint NOT NULL,
+  server bigint NOT NULL,
   protocol text NOT NULL,
   folder text NOT NULL,
   uid_validity bigint NOT NULL,
@@ -182,7 +184,7 @@ CREATE TABLE cursors (
   highest_modseq bigint NOT NULL,
   baseline timestamptz,
   initialised boolean NOT NULL,
-  PRIMARY KEY (tenant_id, channel_id, protocol, folder)
+  PRIMARY KEY (tenant_id, channel_id, server, protocol, folder)
 ) WITH (fillfactor = 60);
 
 -- Every identity under which a message was ever seen: what makes mail arrive once. It outlives the message's retention. POP3: folder '',
@@ -196,13 +198,14 @@ CREATE TABLE ledger (
   uid bigint NOT NULL,
   size bigint NOT NULL,                     -- 0: seen and not wanted
   internal_date timestamptz,
+  server integer NOT NULL,
   has_body boolean NOT NULL,
   folder text NOT NULL,
   uidl text NOT NULL,
   digest bytea,
   header_digest bytea
 );
-CREATE UNIQUE INDEX ledger_identity ON ledger (tenant_id, channel_id, folder, uid_validity, uid, uidl);
+CREATE UNIQUE INDEX ledger_identity ON ledger (tenant_id, channel_id, server, folder, uid_validity, uid, uidl);
 CREATE INDEX ledger_by_size ON ledger (tenant_id, channel_id, size) WHERE header_digest IS NOT NULL;
 
 CREATE TABLE messages (

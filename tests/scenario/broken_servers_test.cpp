@@ -209,6 +209,27 @@ TEST_F(broken_servers, uid_validity_changes_between_two_fetches_and_nothing_come
   EXPECT_TRUE(holds_exactly(c, raws));
 }
 
+TEST_F(broken_servers, another_host_with_the_same_uid_validity_and_uids_has_other_mail) {
+  imap_fake old_server(imap()), new_server(imap());
+  auto raws = fill(old_server, 20);
+  // The new server got the first half of the old mail, in another order, and mail of its own; its UIDs begin at 1 as well.
+  for (std::size_t i = 10; i-- > 0;) new_server.add(raws[i], "INBOX", corpus::received_at(i));
+  std::vector<std::string> own;
+  for (std::size_t i = 100; i < 115; ++i) new_server.add(own.emplace_back(corpus::message(1, i)), "INBOX", corpus::received_at(i));
+  ASSERT_EQ(old_server.uid_validity(), new_server.uid_validity());
+  start_herd(quick);
+  const auto c = add_channel(on(old_server.port()));
+  ASSERT_TRUE(wait_stored(c, 20));
+  ASSERT_TRUE(wait_state(c, channel_state::active));
+  change_channel(c, on(new_server.port()));
+  append(raws, own);
+  ASSERT_TRUE(wait_stored(c, 35));
+  ASSERT_TRUE(new_server.wait_idling(1));
+  new_server.add(raws.emplace_back(corpus::message(1, 200)));
+  ASSERT_TRUE(wait_stored(c, 36));
+  EXPECT_TRUE(holds_exactly(c, raws));
+}
+
 TEST_F(broken_servers, idle_tells_nothing_and_the_safety_poll_finds_the_mail) {
   auto o = imap();
   o.idle_silent = true;

@@ -61,7 +61,6 @@ TEST_F(commit_test, a_lease_that_was_given_back_is_no_lease) {
   EXPECT_EQ(store.note_try(guard(1, 11), mail(1, "").source).error().code, failure::fenced);
   EXPECT_EQ(store.new_blob(guard(1, 11)).error().code, failure::fenced);
   EXPECT_EQ(store.set_state(guard(1, 11), {}).error().code, failure::fenced);
-  EXPECT_EQ(store.rotate_refresh_token(guard(1, 11), 1, secret<>(std::string("a")), secret<>(std::string("b")), "").error().code, failure::fenced);
 }
 
 TEST_F(commit_test, the_same_commit_twice_stores_once) {
@@ -97,6 +96,20 @@ TEST_F(commit_test, equal_numbers_of_other_channels_folders_and_validities_are_o
   EXPECT_EQ((*all)[2].stored, 1);
   EXPECT_EQ(database.query("SELECT count(*) FROM messages WHERE tenant_id = 1"), "5");
   EXPECT_EQ(database.query("SELECT position FROM feed_heads WHERE tenant_id = 2"), "1");
+  expect_gapless();
+}
+
+TEST_F(commit_test, equal_numbers_of_another_server_are_other_messages_and_its_cursor_is_another_cursor) {
+  auto second = guard(1, 11);
+  second.server = 2;
+  auto u = unit(guard(1, 11), {mail(1, "a"), mail(2, "b")});
+  u.move_cursor = store::cursor{{7}, {2}, {}, {}, 0, {}, true};
+  ASSERT_EQ(commit(u).stored, 2);
+  EXPECT_FALSE(store.load_cursor(second, protocol_kind::imap, "INBOX")->initialised);
+  EXPECT_EQ(commit(unit(second, {mail(1, "c"), mail(2, "d")})).stored, 2);
+  EXPECT_EQ(commit(unit(guard(1, 11), {mail(2, "b"), mail(3, "e")})).stored, 1) << "what the old session still hands in belongs to its own server";
+  EXPECT_EQ(store.stored_uids(second, "INBOX", {7}, {0}, {9}, 10)->size(), 2U);
+  EXPECT_EQ(store.find_candidates(second, "INBOX", {7}, {{std::nullopt, 1}})->size(), 3U) << "those of the first server may be the same mail";
   expect_gapless();
 }
 

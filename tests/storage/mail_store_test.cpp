@@ -140,6 +140,9 @@ TEST_F(credential_test, a_rotated_refresh_token_replaces_the_one_that_was_used_a
   ASSERT_TRUE(store.rotate_refresh_token(guard(1, 11), 2, first, second, "someone@acme.test"));
   EXPECT_TRUE(store.rotate_refresh_token(guard(1, 11), 2, first, second, "")) << "repeated after a lost answer";
   EXPECT_EQ(store.rotate_refresh_token(guard(1, 11), 2, first, third, "").error().code, failure::conflict);
+  database.query("UPDATE channel_leases SET owner = NULL, epoch = 9 WHERE channel_id = 11");
+  EXPECT_TRUE(store.rotate_refresh_token(guard(1, 11), 2, second, third, "")) << "the provider has replaced it: whoever got the newest keeps it";
+  ASSERT_TRUE(store.rotate_refresh_token(guard(1, 11), 2, third, second, ""));
   const auto loaded = store.load_channel({1}, {11});
   ASSERT_TRUE(loaded) << describe(loaded.error());
   EXPECT_TRUE(loaded->credential.refresh_token == second);

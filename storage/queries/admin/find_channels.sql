@@ -11,7 +11,7 @@ WITH page AS MATERIALIZED (
   ORDER BY c.channel_id LIMIT $3
 )
 SELECT c.channel_id, c.name, c.address, c.enabled, c.protocol, c.host, c.port, c.tls, c.folder, c.proxy_kind, c.proxy_host, c.proxy_port, c.proxy_username,
-       c.start_kind, mailherd_us(c.start_at) AS start_at, c.after_fetch, c.generation, c.revision, mailherd_us(c.created_at) AS created_at,
+       c.start_kind, mailherd_us(c.start_at) AS start_at, c.after_fetch, c.generation, c.revision, c.server, mailherd_us(c.created_at) AS created_at,
        s.state, s.reason, s.detail, mailherd_us(s.since) AS since, mailherd_us(s.next_attempt_at) AS next_attempt_at,
        mailherd_us(s.throttled_until) AS throttled_until, mailherd_us(s.last_success_at) AS last_success_at,
        mailherd_us(s.token_expires_at) AS token_expires_at, s.observed_generation, s.switching, s.switch_error, s.messages_stored,

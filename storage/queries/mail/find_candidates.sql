@@ -4,5 +4,5 @@ FROM (SELECT DISTINCT size, date FROM unnest($5::bigint[], $6::bigint[]) AS k (s
 JOIN ledger l ON l.tenant_id = $1 AND l.channel_id = $2 AND l.size = k.size AND l.header_digest IS NOT NULL
 WHERE (k.date IS NULL OR l.internal_date = mailherd_time(k.date))
   AND NOT EXISTS (SELECT 1 FROM ledger m WHERE m.tenant_id = $1 AND m.channel_id = $2 AND m.size = l.size AND m.header_digest IS NOT NULL
-                  AND m.origin = l.origin AND m.folder = $3 AND m.uid_validity = $4)
+                  AND m.origin = l.origin AND m.folder = $3 AND m.uid_validity = $4 AND m.server = $7)
 ORDER BY l.origin

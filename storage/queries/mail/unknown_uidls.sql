@@ -1,4 +1,4 @@
 SELECT w.ord FROM unnest($3::text[]) WITH ORDINALITY AS w (uidl, ord)
-WHERE NOT EXISTS (SELECT 1 FROM ledger l WHERE l.tenant_id = $1 AND l.channel_id = $2 AND l.folder = '' AND l.uid_validity = 0 AND l.uid = 0
+WHERE NOT EXISTS (SELECT 1 FROM ledger l WHERE l.tenant_id = $1 AND l.channel_id = $2 AND l.server = $4 AND l.folder = '' AND l.uid_validity = 0 AND l.uid = 0
                   AND l.uidl = w.uidl)
 ORDER BY w.ord
