@@ -41,6 +41,20 @@ std::string hex(std::string_view bytes) {
   return out;
 }
 
+/// Who signs in, and whether a person has consented yet.
+result<void> read_grant(const pqxx::row& row, channel_record& r) {
+  r.account = r.auth == auth_type::basic ? text(row["username"]) : text(row["account"]);
+  r.mailbox = text(row["mailbox"]);
+  if (r.auth == auth_type::oauth2) {
+    r.app = app_id{number_or_none(row["app_id"]).value_or(0)};
+    const auto grant = name_of<grant_kind>(row["grant_kind"]);
+    if (!grant) return fail(grant.error());
+    r.grant = *grant;
+    r.has_grant = r.grant == grant_kind::client_credentials || row["has_refresh_token"].as<bool>();
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string credential_context(tenant_id tenant, channel_id channel, std::int64_t generation, std::string_view what) {
@@ -130,15 +144,7 @@ result<channel_record> channel_of(const pqxx::row& row, tenant_id tenant, channe
   r.node = text(row["node"]);
   r.lease_epoch = row["epoch"].as<std::int64_t>();
   r.auth = *auth;
-  r.account = r.auth == auth_type::basic ? text(row["username"]) : text(row["account"]);
-  r.mailbox = text(row["mailbox"]);
-  if (r.auth == auth_type::oauth2) {
-    r.app = app_id{number_or_none(row["app_id"]).value_or(0)};
-    const auto grant = name_of<grant_kind>(row["grant_kind"]);
-    if (!grant) return fail(grant.error());
-    r.grant = *grant;
-    r.has_grant = r.grant == grant_kind::client_credentials || row["has_refresh_token"].as<bool>();
-  }
+  if (auto read = read_grant(row, r); !read) return fail(read.error());
   return r;
 }
 
