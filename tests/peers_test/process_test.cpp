@@ -32,7 +32,7 @@ TEST(process, ends_with_its_children_when_its_owner_lets_go) {
     child = std::stoi(read_file(dir / "child"));
     parent = both.id();
     EXPECT_EQ(both.tree_usage().processes, 2U);
-    EXPECT_TRUE(lives(child));
+    EXPECT_TRUE(wait_until([&] { return lives(child); }, 10s)) << "between fork and exec it uses no memory";
   }
   EXPECT_TRUE(wait_until([&] { return !lives(child) && !lives(parent); }, 10s));
 }

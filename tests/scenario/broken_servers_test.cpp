@@ -379,7 +379,7 @@ TEST_F(broken_servers, pop3_connections_die_in_the_middle_and_deletion_follows_s
   for (std::size_t i = 0; i < 60; ++i) server.add(raws.emplace_back(corpus::message(4, i)));
   std::atomic<int> retrs{0};
   server.on_command([&](connection&, const peers::pop3_command& cmd) {
-    if (cmd.name == "RETR" && retrs.fetch_add(1) % 25 == 20) return verdict::reset;
+    if (cmd.name == "RETR" && retrs.fetch_add(1) % 25 == 20) return verdict::close;
     return verdict::normal;
   });
   start_herd(quick);

@@ -88,7 +88,7 @@ TEST_P(crash, kills_at_random_moments_lose_nothing_and_bring_nothing_twice) {
   const auto first = number("CRASH_SEED", std::random_device{}());
   const auto runs = std::getenv("CRASH_SEED") != nullptr ? 1U : number("CRASH_RUNS", 2);
   for (unsigned run = 0; run < runs && !HasFatalFailure(); ++run) one_run(first + run);
-  EXPECT_EQ(node_.terminate(), 0);
+  EXPECT_EQ(node_.terminate(), 0) << peers::tail(node_.log_file(), 4000);
 }
 
 }  // namespace
