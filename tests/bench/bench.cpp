@@ -315,7 +315,7 @@ void arrivals(const settings& s) {
     herd node(server);
     for (std::size_t m = 0; m < how.mailboxes; ++m) node.add(m);
     node.wait_active(how.mailboxes);
-    if (!server.wait_hibernated()) throw peers::peer_error("Dovecot's sessions do not hibernate");
+    if (!server.wait_hibernated(std::chrono::minutes(3))) throw peers::peer_error("Dovecot's sessions do not hibernate");
     const durable_listener listener(node, board);
     ours = deliver_and_wait(server.server(), board, how);
     tell("mailherd: arrival to durable", ours);
