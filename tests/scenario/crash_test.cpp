@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
@@ -48,6 +49,17 @@ class crash : public ::testing::TestWithParam<const char*> {
             {"start_from", "all"}};
   }
 
+  void expect_same(tenant_id tenant, const std::string& story) {
+    const auto here = node_.digests(tenant), there = server_.digests(user);
+    std::vector<std::string> missing, extra;
+    std::set_difference(there.begin(), there.end(), here.begin(), here.end(), std::back_inserter(missing));
+    std::set_difference(here.begin(), here.end(), there.begin(), there.end(), std::back_inserter(extra));
+    EXPECT_TRUE(here == there) << missing.size() << " are missing, " << extra.size() << " are too many (" << std::count(extra.begin(), extra.end(), "")
+                               << " of them without a body: "
+                               << node_.query("SELECT string_agg(DISTINCT problem, ' | ') FROM messages WHERE NOT has_body").value_or("") << ") after" << story << "\n"
+                               << peers::tail(node_.log_file(), 3000);
+  }
+
   void one_run(unsigned seed) {
     SCOPED_TRACE(fmt::format("CRASH_SEED={}", seed));
     std::mt19937 random(seed);
@@ -70,7 +82,7 @@ class crash : public ::testing::TestWithParam<const char*> {
     }
     ASSERT_TRUE(peers::wait_until([&] { return node_.stored() - before >= static_cast<std::int64_t>(messages); }, real_node::patience))
         << node_.stored() - before << " after" << story << "\n" << peers::tail(node_.log_file());
-    EXPECT_TRUE(node_.digests(tenant) == server_.digests(user)) << "not the same mail after" << story;
+    expect_same(tenant, story);
     // What is fetched again after the crash must not come twice later either.
     server_.deliver(user, "INBOX", corpus::simple("the last one"));
     ASSERT_TRUE(peers::wait_until([&] { return node_.stored() - before > static_cast<std::int64_t>(messages); }, real_node::patience));
