@@ -11,6 +11,8 @@ namespace mailherd::actors {
 namespace {
 
 constexpr backoff_policy join_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
+/// How often the rows are asked for channels of this node that it does not know of.
+constexpr seconds lost_claim_search{60};
 constexpr backoff_policy release_backoff{milliseconds(200), seconds(5), 2.0, 0.5};
 
 template <class Guards>
@@ -61,7 +63,7 @@ void lease_keeper_state::join() {
         join_attempts = 0;
         life = std::move(*joined);
         renewed = sent;
-        grid = now;
+        searched = grid = now;
         renewals = 0;
         revision = 0;
         primed = false;
@@ -130,7 +132,7 @@ void lease_keeper_state::lose(std::string_view why) {
   life.reset();
   ++lives;
   *serving = false;
-  claiming = claim_again = looking = look_again = false;
+  claiming = claim_again = claim_lost = looking = look_again = false;
   renewals = 0;
   unannounced.clear();
   revoke(guards_of(held), plan.lost_grace);
@@ -149,6 +151,13 @@ void lease_keeper_state::look() {
 }
 
 void lease_keeper_state::claim() {
+  // Also without any error known here: a connection may break long after the server was asked, and the server go on.
+  const bool search = claim_lost || self->clock().now() - searched >= lost_claim_search;
+  if (search && !claiming) return find_lost();
+  claim_free();
+}
+
+void lease_keeper_state::claim_free() {
   if (!life || draining || held.size() >= env->options.max_channels) return;
   if (claiming) {
     claim_again = true;
@@ -164,8 +173,38 @@ void lease_keeper_state::claim() {
         if (of != lives) return;   // an earlier life's claims ended with its lease
         claiming = false;
         const bool more = fresh && fresh->size() >= wanted;
+        claim_lost = !fresh;
         if (fresh && !fresh->empty()) on_claimed(std::move(*fresh));
         if (more || claim_again) claim();
+        end_if_done();
+      },
+      true);
+}
+
+/// The database may have done what it was asked and died before it said so. What is ours in its rows and unknown here would be served by nobody for
+/// as long as this node lives.
+void lease_keeper_state::find_lost() {
+  if (!life || draining) return;   // what leaves gives everything back
+  claiming = true;
+  ask_store<std::vector<store::lease_guard>>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew), [who = *life](store::session& s) { return s.mail.owned(who); },
+      [this, of = lives, before = given_back, busy = releases > 0](result<std::vector<store::lease_guard>> rows) {
+        if (of != lives) return;
+        claiming = false;
+        if (!rows) return;   // with the next tick
+        if (busy || before != given_back) return claim_free();   // what is being given back may still stand there
+        claim_lost = false;
+        searched = self->clock().now();
+        std::erase_if(*rows, [this](const auto& g) {
+          const auto at = held.find(g.channel);
+          const auto leaving = std::any_of(to_release.begin(), to_release.end(), [&](const auto& r) { return r.channel == g.channel; });
+          return leaving || (at != held.end() && at->second.epoch == g.epoch);
+        });
+        if (!rows->empty()) {
+          env->report->log(log_level::info, "node found channels of its own that it had not been told of", {{"channels", std::to_string(rows->size())}});
+          on_claimed(std::move(*rows));
+        }
+        claim_free();
         end_if_done();
       },
       true);
@@ -266,6 +305,7 @@ void lease_keeper_state::release(const store::lease_guard& guard) {
 void lease_keeper_state::flush_releases() {
   if (!life || to_release.empty() || releases > 0) return;
   ++releases;
+  ++given_back;
   auto batch = std::make_shared<std::vector<store::lease_guard>>(std::exchange(to_release, {}));
   ask_store<void>(
       self, *env->store, deadline::after(self->clock().now(), plan.renew),

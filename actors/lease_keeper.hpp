@@ -65,6 +65,9 @@ struct lease_keeper_state {
   bool primed = false;                                  ///< `revision` is a true starting point
   std::vector<store::lease_guard> unannounced;          ///< claimed before that
   bool claiming = false, claim_again = false;
+  bool claim_lost = false;                              ///< a claim's answer was an error: what it brought may be ours all the same
+  mono_time searched{};                                 ///< when the rows were last asked for such
+  std::uint64_t given_back = 0;                         ///< counts releases begun: an older list of what is ours is void
   bool looking = false, look_again = false;
   std::vector<store::lease_guard> to_release;
   unsigned releases = 0;                                ///< under way
@@ -79,6 +82,8 @@ struct lease_keeper_state {
   void on_renewed(mono_time sent, const result<void>& answer);
   void lose(std::string_view why);
   void claim();
+  void claim_free();
+  void find_lost();
   void on_claimed(std::vector<store::lease_guard> fresh);
   void announce(std::vector<store::lease_guard> fresh);
   void look_for_changes();

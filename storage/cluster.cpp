@@ -43,6 +43,15 @@ result<std::vector<lease_guard>> pg_mail_store::claim(const incarnation& self, s
   });
 }
 
+result<std::vector<lease_guard>> pg_mail_store::owned(const incarnation& self) {
+  return link_.transact({}, [&]() -> result<std::vector<lease_guard>> {
+    std::vector<lease_guard> out;
+    for (const auto& row : link_.run(sql::owned, self.id))
+      out.push_back({tenant_id{row[0].as<std::int64_t>()}, channel_id{row[1].as<std::int64_t>()}, row[2].as<std::int64_t>()});
+    return out;
+  });
+}
+
 result<void> pg_mail_store::release(const incarnation& self, const std::vector<lease_guard>& channels) {
   if (channels.empty()) return {};
   std::vector<std::int64_t> tenants, ids, epochs;

@@ -42,6 +42,7 @@ class pg_mail_store final : public mail_store {
   result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) override;
   result<void> renew(const incarnation& self, seconds ttl) override;
   result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) override;
+  result<std::vector<lease_guard>> owned(const incarnation& self) override;
   result<void> release(const incarnation& self, const std::vector<lease_guard>& channels) override;
   result<void> leave(const incarnation& self) override;
   result<std::vector<change>> changes_since(const incarnation& self, std::int64_t revision) override;

@@ -181,6 +181,8 @@ class mail_store {
   virtual result<void> renew(const incarnation& self, seconds ttl) = 0;
   /// Claims up to `limit` enabled channels that nobody holds (no owner, or the owner's lease expired), raising their epoch. Stalest first.
   virtual result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) = 0;
+  /// Everything the rows say is this incarnation's: finds what a claim brought whose answer was lost on the way.
+  virtual result<std::vector<lease_guard>> owned(const incarnation& self) = 0;
   /// Gives channels back (graceful stop); the cursor is durable already.
   virtual result<void> release(const incarnation& self, const std::vector<lease_guard>& channels) = 0;
   virtual result<void> leave(const incarnation& self) = 0;

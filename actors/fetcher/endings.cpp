@@ -119,6 +119,10 @@ void channel_fetcher::on_open_failed(link& l, error reason) {
     refuse_generation(reason);
     return open_serving();
   }
+  // Nor is mail to wait for a token endpoint that is down: the older one serves, and the newest is its successor as soon as there is a token.
+  const bool older_helps = reason.code == failure::token_unavailable && generation == r.generation && r.observed_generation != 0 &&
+                           r.observed_generation != r.generation;
+  if (!std::exchange(older_meanwhile_, older_helps) && older_helps) return open_serving();
   wait_and_reopen(reason);
 }
 

@@ -275,6 +275,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
 
   // which credential
   std::int64_t refused_generation_ = 0;           ///< does not work: not tried again until the row changes, while an older one does
+  bool older_meanwhile_ = false;                  ///< nothing serves and the newest gets no token now: the next session is the older one's
   std::uint64_t refused_serial_ = 0;              ///< the access token the server refused: one fresh one was asked for since
   bool renewal_due_ = false;                      ///< a successor with a fresh token is wanted
   std::uint64_t ending_serial_ = 0;               ///< instead of this one
@@ -295,6 +296,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::optional<std::pair<channel_state, std::string>> told_;   ///< state and reason written last
   std::optional<store::mail_store::state_change> state_next_;   ///< to be written after the one under way
   bool state_writing_ = false;
+  bool troubled_ = false;                                       ///< a state of trouble was told, and no active one since
   std::optional<std::pair<std::int64_t, std::optional<wall_time>>> told_serving_;   ///< generation, expiry of its token
   std::optional<mono_time> success_told_;
 };

@@ -85,7 +85,7 @@ void channel_fetcher::open_successor() {
 void channel_fetcher::open(link& l) {
   const auto& r = load_->record;
   l.epoch = ++last_epoch_;
-  l.generation = target_generation();
+  l.generation = older_meanwhile_ && &l == serving_.get() ? r.observed_generation : target_generation();
   l.incoming = r.spec.incoming;
   l.server = r.server;
   l.writable = r.spec.after != after_fetch::keep;
@@ -215,6 +215,7 @@ void channel_fetcher::on_successor_opened() {
 void channel_fetcher::begin_serving() {
   successor_attempt_ = 0;
   successor_at_.reset();
+  older_meanwhile_ = false;
   resume_at_.reset();
   renewal_due_ = false;
   ending_serial_ = 0;

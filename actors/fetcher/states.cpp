@@ -33,9 +33,33 @@ change merged(const change& older, change newer) {
   }
   return newer;
 }
+
+/// The states in which no mail is fetched and somebody may have to do something: operators see them come and go in the log, too.
+bool in_trouble(channel_state s) {
+  switch (s) {
+    case channel_state::throttled:
+    case channel_state::backoff:
+    case channel_state::needs_reauth:
+    case channel_state::needs_admin:
+    case channel_state::app_blocked: return true;
+    case channel_state::disabled:
+    case channel_state::consent_pending:
+    case channel_state::connecting:
+    case channel_state::backfilling:
+    case channel_state::active: return false;
+  }
+  return false;
+}
 }  // namespace
 
 void channel_fetcher::set_state(change c) {
+  if (in_trouble(c.state)) {
+    if (!told_ || *told_ != std::pair{c.state, c.reason})
+      log(log_level::info, "channel has trouble", {{"state", std::string(to_string(c.state))}, {"error", c.reason + ": " + c.detail}});
+    troubled_ = true;
+  } else if (c.state == channel_state::active && std::exchange(troubled_, false)) {
+    log(log_level::info, "channel is well again", {});
+  }
   told_.emplace(c.state, c.reason);
   state_next_ = state_next_ ? merged(*state_next_, std::move(c)) : std::move(c);
   write_state();

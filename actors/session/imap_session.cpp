@@ -107,6 +107,14 @@ void imap_session::select() {
 }
 
 void imap_session::on_opened(const imap::event::selected& e) {
+  // RFC 3501, 2.3.1.1: without a UIDVALIDITY, or with UIDs that end with the session, what is new cannot be told from what was fetched. To guess
+  // would be to lose mail or to store it again and again.
+  if (e.uid_validity.value == 0 || !e.sticky_uids) {
+    return finish(error{failure::protocol_violation,
+                        fmt::format("the server gives the messages of {} no lasting numbers ({}); fetch this mailbox by POP3, or have the server mended",
+                                    plan_.incoming.folder, e.uid_validity.value == 0 ? "no UIDVALIDITY" : "UIDNOTSTICKY"),
+                        {}});
+  }
   step_ = step::serving;
   report(session_event::progressed{"mailbox", fmt::format("{}: {} messages", plan_.incoming.folder, e.exists)});
   session_event::opened o;

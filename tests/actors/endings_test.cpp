@@ -32,6 +32,10 @@ TEST_F(endings, a_dead_server_is_asked_less_and_less_often) {
   advance(seconds(301));
   EXPECT_EQ(net.dialed, before + 1);
   EXPECT_EQ(row().state(), channel_state::active);
+  // Operators read of it once, not once per attempt.
+  const auto told = [&](std::string_view what) { return std::count_if(report.lines.begin(), report.lines.end(), [&](const auto& l) { return l.find(what) != l.npos; }); };
+  EXPECT_EQ(told("channel has trouble"), 1) << story();
+  EXPECT_EQ(told("channel is well again"), 1) << story();
 }
 
 TEST_F(endings, a_wrong_password_is_tried_seldom) {

@@ -17,6 +17,7 @@ class fake_mail : public store::mail_store {
   std::function<result<incarnation>(const std::string&, const std::string&, seconds)> on_join;
   std::function<result<void>(const incarnation&, seconds)> on_renew;
   std::function<result<std::vector<store::lease_guard>>(const incarnation&, std::size_t)> on_claim;
+  std::function<result<std::vector<store::lease_guard>>(const incarnation&)> on_owned;
   std::function<result<void>(const incarnation&, const std::vector<store::lease_guard>&)> on_release;
   std::function<result<void>(const incarnation&)> on_leave;
   std::function<result<std::vector<change>>(const incarnation&, std::int64_t)> on_changes_since;
@@ -77,6 +78,10 @@ class fake_mail : public store::mail_store {
   }
   result<std::vector<store::lease_guard>> claim(const incarnation& self, std::size_t limit) override {
     if (on_claim) return on_claim(self, limit);
+    return fail(failure::not_found);
+  }
+  result<std::vector<store::lease_guard>> owned(const incarnation& self) override {
+    if (on_owned) return on_owned(self);
     return fail(failure::not_found);
   }
   result<void> release(const incarnation& self, const std::vector<store::lease_guard>& channels) override {

@@ -36,6 +36,12 @@ class keeper : public test::world {
       }
       return mine;
     };
+    m.on_owned = [this](const store::mail_store::incarnation& self) -> result<guards> {
+      guards mine;
+      for (const auto& [channel, lease] : leases)
+        if (lease.owner == self.id) mine.push_back({tenant_id{1}, channel, lease.epoch});
+      return mine;
+    };
     m.on_release = [this](const store::mail_store::incarnation& self, const guards& channels) -> result<void> {
       for (const auto& g : channels) {
         auto& lease = leases[g.channel];
@@ -134,6 +140,37 @@ TEST_F(keeper, joins_when_the_database_is_there) {
   advance(seconds(11));
   EXPECT_TRUE(*serving);
   EXPECT_EQ(claimed.size(), 3U);
+}
+
+TEST_F(keeper, what_a_claim_brought_is_served_although_its_answer_was_lost) {
+  // Committed, and the database was killed before it could say so.
+  unsigned lost = 2;
+  store.mail.on_claim = [&, claim = store.mail.on_claim](const store::mail_store::incarnation& self, std::size_t limit) -> result<guards> {
+    auto mine = claim(self, limit);
+    if (lost > 0 && lost-- > 0) return fail(failure::store_unavailable, "connection lost");
+    return mine;
+  };
+  start();
+  EXPECT_TRUE(claimed.empty());
+  advance(seconds(10));
+  ASSERT_EQ(claimed.size(), 3U) << "once each";
+  leases[channel_id{9}];
+  advance(seconds(10));
+  EXPECT_EQ(claimed.size(), 4U);
+  // What is being given back is not taken up again.
+  leases[channel_id{10}];
+  lost = 1;
+  store.mail.on_release = [release = store.mail.on_release, n = 0](const auto& self, const guards& g) mutable -> result<void> {
+    if (n++ == 0) return fail(failure::store_unavailable, "away");
+    return release(self, g);
+  };
+  const auto first = claimed.front();
+  leases[first.channel].enabled = false;
+  end(first);
+  advance(seconds(20));
+  EXPECT_EQ(std::count_if(claimed.begin(), claimed.end(), [&](const auto& g) { return g.channel == first.channel; }), 1);
+  EXPECT_FALSE(leases[first.channel].owner);
+  EXPECT_EQ(claimed.size(), 5U);
 }
 
 TEST_F(keeper, claims_what_becomes_free_later_and_no_more_than_it_may) {

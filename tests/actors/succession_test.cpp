@@ -307,6 +307,27 @@ TEST_F(succession, a_generation_that_fails_after_a_restart_gives_way_to_the_one_
   EXPECT_EQ(row().state(), channel_state::active);
 }
 
+TEST_F(succession, after_a_restart_mail_does_not_wait_for_a_token_endpoint_that_is_down) {
+  start_all();
+  kill();
+  use_oauth2();
+  row().load.serving = password("secret");
+  row().load.record.generation = 2;
+  row().load.record.switching = switch_state::running;
+  const auto answers = std::exchange(http.answer, [](const net::http_request&) { return std::optional<result<net::http_reply>>(net::http_reply{503, {}, "down"}); });
+  start();
+  fill(3);
+  advance(seconds(30));
+  EXPECT_EQ(imap.logins.back(), "secret") << story();
+  EXPECT_EQ(row().messages.size(), 3U);
+  EXPECT_EQ(record().switching, switch_state::running) << "a passing failure refuses nothing";
+  http.answer = answers;
+  advance(std::chrono::minutes(10));
+  EXPECT_EQ(imap.logins.back(), "t1") << story();
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+}
+
 TEST_F(succession, an_observed_generation_is_told_although_the_database_was_away) {
   start_all();
   mail.fault = [](std::string_view what) { return what == "set_state" ? std::optional(failure::store_unavailable) : std::nullopt; };

@@ -268,6 +268,7 @@ class fake_mail final : public store::mail_store {
   result<incarnation> join(const std::string&, const std::string&, seconds) override { return no(); }
   result<void> renew(const incarnation&, seconds) override { return no(); }
   result<std::vector<guard>> claim(const incarnation&, std::size_t) override { return no(); }
+  result<std::vector<guard>> owned(const incarnation&) override { return no(); }
   result<void> release(const incarnation&, const std::vector<guard>&) override { return no(); }
   result<void> leave(const incarnation&) override { return no(); }
   result<std::vector<change>> changes_since(const incarnation&, std::int64_t) override { return no(); }

@@ -123,6 +123,20 @@ TEST_F(broken_servers, wrong_password_is_told_apart_and_the_right_one_serves_at_
   EXPECT_EQ(channel(c).observed_generation, 2);
 }
 
+TEST_F(broken_servers, a_folder_without_lasting_uids_is_named_and_nothing_is_guessed) {
+  imap_fake server(imap());
+  const auto raws = fill(server, 3);
+  server.set_uid_validity(0);
+  start_herd(quick);
+  const auto c = add_channel(on(server.port()));
+  ASSERT_TRUE(wait([&] { return channel(c).state_reason == "protocol_violation"; })) << channel(c).state_reason;
+  EXPECT_NE(channel(c).state_detail.find("no UIDVALIDITY"), std::string::npos) << channel(c).state_detail;
+  EXPECT_EQ(channel(c).messages_stored, 0);
+  server.set_uid_validity(7);
+  ASSERT_TRUE(wait_stored(c, 3));
+  EXPECT_TRUE(holds_exactly(c, raws));
+}
+
 // ---- while mail flows --------------------------------------------------------------------------------------------------------------------------
 
 TEST_F(broken_servers, bye_in_mid_literal_and_the_rest_comes_with_the_next_session) {

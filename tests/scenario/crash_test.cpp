@@ -57,7 +57,10 @@ class crash : public ::testing::TestWithParam<const char*> {
     EXPECT_TRUE(here == there) << missing.size() << " are missing, " << extra.size() << " are too many (" << std::count(extra.begin(), extra.end(), "")
                                << " of them without a body: "
                                << node_.query("SELECT string_agg(DISTINCT problem, ' | ') FROM messages WHERE NOT has_body").value_or("") << ") after" << story << "\n"
-                               << peers::tail(node_.log_file(), 3000);
+                               << "identities: "
+                               << node_.query("SELECT string_agg(format('%s x %s', n, validity), ', ') FROM (SELECT right(uidl, 8) AS validity, count(*) AS n FROM ledger GROUP BY 1) AS x")
+                                      .value_or("")
+                               << "\n" << peers::tail(node_.log_file(), 3000) << "\nthe server:\n" << peers::tail(server_.log_file(), 3000);
   }
 
   void one_run(unsigned seed) {

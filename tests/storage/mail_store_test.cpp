@@ -196,6 +196,10 @@ TEST_F(lease_test, free_channels_go_to_who_claims_them_stalest_first_with_a_new_
   EXPECT_EQ(first->front().epoch, 2);
   EXPECT_EQ(store.claim(b, 10)->size(), 2U);
   EXPECT_TRUE(store.claim(a, 10)->empty());
+  ASSERT_EQ(store.owned(a)->size(), 1U);
+  EXPECT_EQ(store.owned(a)->front().channel, first->front().channel);
+  EXPECT_EQ(store.owned(a)->front().epoch, first->front().epoch);
+  EXPECT_EQ(store.owned(b)->size(), 2U);
   EXPECT_EQ(store.load_channel({1}, {12})->record.node, "a");
 }
 
