@@ -66,6 +66,9 @@ class control {
 
   /// False while starting, draining or without a lease: what /readyz adds to the database's health.
   [[nodiscard]] virtual bool serving() const = 0;
+
+  /// True once the database was found, of this version, and the herd begun: what /startupz says. What exists has begun.
+  [[nodiscard]] virtual bool started() const { return true; }
 };
 
 }  // namespace mailherd::actors

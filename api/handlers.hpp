@@ -10,6 +10,7 @@ namespace mailherd::api::handle {
 
 // handlers_node.cpp
 void healthz(service&, const call&);
+void startupz(service&, const call&);
 void readyz(service&, const call&);
 void openapi(service&, const call&);
 void cluster(service&, const call&);

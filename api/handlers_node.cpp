@@ -10,6 +10,12 @@ namespace mailherd::api::handle {
 
 void healthz(service& s, const call& c) { s.finish(c, json_answer(200, R"({"status":"ok"})")); }
 
+// Asks nothing outside this process: a database that went away later does not make a node that has begun a node that has not.
+void startupz(service& s, const call& c) {
+  if (!s.control.started()) return s.finish(c, unavailable("This node waits for its database, or brings it to this version.", 2));
+  s.finish(c, json_answer(200, R"({"status":"started"})"));
+}
+
 void readyz(service& s, const call& c) {
   if (!s.control.serving()) return s.finish(c, unavailable("This node is starting, draining or without its lease.", 2));
   s.in_store(c, [&s](store::session& db) -> response {

@@ -12,6 +12,7 @@ const std::vector<route>& routes() {
   constexpr auto object = body_rule::object;
   static const std::vector<route> table = {
       {verb::get, "/healthz", open, none, {}, handle::healthz},
+      {verb::get, "/startupz", open, none, {}, handle::startupz},
       {verb::get, "/readyz", open, none, {}, handle::readyz},
       {verb::get, "/openapi.yaml", open, none, {}, handle::openapi},
 

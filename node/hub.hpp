@@ -52,6 +52,10 @@ class hub final : public actors::control {
     const std::shared_lock lock(mutex_);
     return herd_ != nullptr && herd_->serving();
   }
+  [[nodiscard]] bool started() const override {
+    const std::shared_lock lock(mutex_);
+    return herd_ != nullptr && herd_->started();
+  }
 
  private:
   mutable std::shared_mutex mutex_;

@@ -211,6 +211,12 @@ void telemetry::commit(double seconds, std::size_t queued) {
 
 void telemetry::watchdog_restart() { parts_->watchdog.Increment(); }
 
+/// Nothing that the herd does changes these: they would hide what it ought to.
+constexpr bool waits_for_a_person(channel_state s) {
+  return s == channel_state::disabled || s == channel_state::consent_pending || s == channel_state::needs_reauth ||
+         s == channel_state::needs_admin || s == channel_state::app_blocked;
+}
+
 void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
   const auto entry = [](std::vector<prometheus::ClientMetric::Label> l, double value) {
     prometheus::ClientMetric m;
@@ -223,12 +229,16 @@ void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
                                "Since the least lucky enabled channel of the tenant was last in order",
                                prometheus::MetricType::Gauge,
                                {}};
+  prometheus::MetricFamily overdue{"mailherd_overdue_seconds",
+                                   "Since the least lucky channel of the tenant that waits for no person was last in order",
+                                   prometheus::MetricType::Gauge,
+                                   {}};
   prometheus::MetricFamily throttled{"mailherd_throttled_channels", "Channels that wait because their server told them to",
                                      prometheus::MetricType::Gauge, {}};
   std::map<std::pair<std::int64_t, channel_state>, double> by_state;
   std::map<std::string, double> by_provider{{"none", 0}};
   for (const auto p : providers) by_provider[name(p)] = 0;
-  std::map<std::int64_t, double> oldest;
+  std::map<std::int64_t, double> oldest, ours;
   for (const auto& g : read) {
     // The same bound as for counters; the least tenants are kept so that the choice does not change from reading to reading.
     const bool own = oldest.contains(g.tenant.value) || oldest.size() < limits::metric_tenants;
@@ -236,15 +246,18 @@ void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
     by_state[{tenant, g.state}] += static_cast<double>(g.channels);
     auto& worst = oldest[tenant];
     worst = std::max(worst, g.oldest_success_age_seconds);
+    auto& served = ours[tenant];
+    if (!waits_for_a_person(g.state)) served = std::max(served, g.oldest_success_age_seconds);
     if (g.state == channel_state::throttled) by_provider[g.provider ? name(*g.provider) : "none"] += static_cast<double>(g.channels);
   }
   const auto label = [](std::int64_t tenant) { return tenant != 0 ? to_string(tenant_id{tenant}) : std::string("other"); };
   for (const auto& [key, count] : by_state)
     channels.metric.push_back(entry({{"tenant", label(key.first)}, {"state", name(key.second)}}, count));
   for (const auto& [tenant, seconds] : oldest) age.metric.push_back(entry({{"tenant", label(tenant)}}, seconds));
+  for (const auto& [tenant, seconds] : ours) overdue.metric.push_back(entry({{"tenant", label(tenant)}}, seconds));
   for (const auto& [provider, count] : by_provider) throttled.metric.push_back(entry({{"provider", provider}}, count));
   const std::lock_guard lock(parts_->guard);
-  parts_->from_database = {std::move(channels), std::move(age), std::move(throttled)};
+  parts_->from_database = {std::move(channels), std::move(age), std::move(overdue), std::move(throttled)};
 }
 
 std::string telemetry::text() const {

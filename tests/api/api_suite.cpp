@@ -65,11 +65,13 @@ class api_suite : public ::testing::Test {
 TEST_F(api_suite, health_needs_no_token) {
   EXPECT_EQ(api_.call("GET", "/healthz", {}, "").status, 200);
   EXPECT_EQ(api_.call("GET", "/readyz", {}, "").status, 200);
+  EXPECT_EQ(api_.call("GET", "/startupz", {}, "").status, 200);
   api_.control.drained = true;
   const auto r = api_.call("GET", "/readyz", {}, "");
   EXPECT_EQ(r.status, 503);
   EXPECT_NE(r.header("retry-after"), "");
   EXPECT_EQ(api_.call("GET", "/healthz", {}, "").status, 200);
+  EXPECT_EQ(api_.call("GET", "/startupz", {}, "").status, 200) << "it has begun, whatever it does now";
   EXPECT_NE(api_.call("GET", "/openapi.yaml", {}, "").body.find("openapi: 3.1.0"), std::string::npos);
 }
 

@@ -242,6 +242,7 @@ TEST_F(node_test, serves_and_leaves_nothing_behind_when_told_to_stop) {
   for (const char* file : {"admin-token", "master-key"})
     EXPECT_EQ(std::filesystem::status(data / file).permissions(), std::filesystem::perms(0600)) << file;
   EXPECT_EQ(get("/healthz").status, 200);
+  EXPECT_EQ(get("/startupz").status, 200);
   EXPECT_EQ(get("/v1/tenants").status, 401);
   const auto metrics = get("/metrics", metrics_);
   EXPECT_EQ(metrics.status, 200);
@@ -334,6 +335,7 @@ TEST_F(node_test, waits_for_a_database_that_is_away_and_says_so) {
                       {"MAILHERD_MASTER_KEY", store::keyring::generate().reveal()}});
   ASSERT_TRUE(peers::wait_until([this] { return logged("node waits for its database and tries again"); }, patience));
   EXPECT_EQ(get("/healthz").status, 200) << "alive";
+  EXPECT_EQ(get("/startupz").status, 503) << "has not begun";
   EXPECT_EQ(get("/readyz").status, 503) << "and not ready";
   EXPECT_FALSE(std::filesystem::exists(directory_ / "mailherd-data")) << "a node without a database of its own writes nothing";
   node.signal(SIGTERM);

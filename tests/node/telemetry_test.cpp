@@ -78,6 +78,7 @@ TEST_F(telemetry_test, every_metric_of_the_contract_exists_with_its_labels) {
       {"fenced_writes_total", {}},
       {"throttled_channels", {"provider"}},
       {"oldest_success_age_seconds", {"tenant"}},
+      {"overdue_seconds", {"tenant"}},
       {"store_commit_seconds_bucket", {}},
       {"store_queue_depth", {}},
       {"webhook_deliveries_total", {"result"}},
@@ -161,6 +162,17 @@ TEST_F(telemetry_test, a_new_reading_of_the_database_replaces_the_one_before) {
   report_.set_gauges({{tenant_id{2}, channel_state::active, 6, 1}});
   EXPECT_EQ(value(R"(mailherd_channels{tenant="t1",state="active"})"), -1) << "the tenant is gone";
   EXPECT_EQ(value(R"(mailherd_channels{tenant="t2",state="active"})"), 6);
+}
+
+TEST_F(telemetry_test, what_waits_for_a_person_is_old_and_not_overdue) {
+  report_.set_gauges({{tenant_id{1}, channel_state::active, 3, 10},
+                      {tenant_id{1}, channel_state::needs_reauth, 1, 9'000},
+                      {tenant_id{2}, channel_state::backoff, 1, 70},
+                      {tenant_id{3}, channel_state::app_blocked, 1, 80}});
+  EXPECT_EQ(value(R"(mailherd_oldest_success_age_seconds{tenant="t1"})"), 9'000);
+  EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t1"})"), 10);
+  EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t2"})"), 70);
+  EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t3"})"), 0) << "there all the same";
 }
 
 TEST_F(telemetry_test, throttled_channels_are_counted_by_provider) {
