@@ -226,6 +226,10 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void begin_pop3();
   void on_maildrop(session_event::listed& e);
   void on_unknown(result<std::vector<std::string>> unknown);
+  [[nodiscard]] bool maildrop_to_prove() const;
+  [[nodiscard]] bool is_another_maildrop() const;
+  void refuse_maildrop();
+  void remember_maildrop();
   void pop3_window_done();
   void delete_stored();
   void end_poll(ending how);
@@ -263,6 +267,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::unordered_map<std::uint64_t, std::vector<store::candidate>> candidates_;   ///< of the window, by size
   std::unordered_set<std::int64_t> taken_;        ///< ledger entries found again
   std::vector<listing_entry> maildrop_;           ///< POP3: the listing of this session
+  std::vector<std::string> seen_uidls_;           ///< POP3: some of what the last poll saw: a new credential must open the same maildrop
+  std::int64_t seen_generation_ = 0, seen_server_ = 0;   ///< of that poll
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit
   bool reconcile_ = false;                        ///< POP3: the first session compares with the ledger
   bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then

@@ -220,7 +220,7 @@ void channel_fetcher::begin_serving() {
   renewal_due_ = false;
   ending_serial_ = 0;
   poll_end_ = ending::broken;
-  tell_serving();
+  if (!maildrop_to_prove()) tell_serving();   // otherwise its UIDLs tell first whether it is the channel's: on_maildrop()
   schedule_renewal();
   served_since_ = now();
   work_ = work::loading;

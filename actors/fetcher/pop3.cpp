@@ -31,6 +31,11 @@ void channel_fetcher::begin_pop3() {
 void channel_fetcher::on_maildrop(session_event::listed& e) {
   if (work_ != work::listing) return;
   maildrop_ = std::move(e.entries);
+  if (maildrop_to_prove()) {
+    if (is_another_maildrop()) return refuse_maildrop();
+    tell_serving();
+  }
+  remember_maildrop();
   std::vector<std::string> uidls;
   uidls.reserve(maildrop_.size());
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
@@ -40,6 +45,39 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
       [this, generation = work_generation_](result<std::vector<std::string>> unknown) {
         if (generation == work_generation_) on_unknown(std::move(unknown));
       });
+}
+
+// ---- the same maildrop? -------------------------------------------------------------------------------------------------------------------
+
+/// A credential that served no poll yet, while another one's poll saw what is there.
+bool channel_fetcher::maildrop_to_prove() const {
+  return serving_->incoming.protocol == protocol_kind::pop3 && !seen_uidls_.empty() && seen_server_ == serving_->server &&
+         seen_generation_ != serving_->generation && load_->record.observed_generation != serving_->generation;
+}
+
+/// Nothing of what was there a moment ago, and other mail instead.
+bool channel_fetcher::is_another_maildrop() const {
+  return !maildrop_.empty() && std::none_of(maildrop_.begin(), maildrop_.end(), [this](const listing_entry& e) {
+    return std::find(seen_uidls_.begin(), seen_uidls_.end(), e.uidl) != seen_uidls_.end();
+  });
+}
+
+void channel_fetcher::refuse_maildrop() {
+  refuse_generation({failure::wrong_mailbox, "the new credential opens another mailbox (it holds none of the messages that are in this channel's)", {}});
+  maildrop_.clear();
+  drop_serving();
+  open_serving();   // with the credential that served, as soon as this session has left
+}
+
+void channel_fetcher::remember_maildrop() {
+  seen_uidls_.clear();
+  if (load_->record.spec.after == after_fetch::remove) return;   // what was seen is to be gone
+  // Some of the oldest and some of the newest: people delete at either end.
+  constexpr std::size_t some = 8;
+  for (std::size_t i = 0; i < maildrop_.size(); ++i)
+    if (i < some || i + some >= maildrop_.size()) seen_uidls_.push_back(maildrop_[i].uidl);
+  seen_generation_ = serving_->generation;
+  seen_server_ = serving_->server;
 }
 
 void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {

@@ -1,4 +1,5 @@
 // The fetcher over POP3: polls, the ledger of UIDLs, deletions.
+#include "core/base64.hpp"
 #include "tests/actors/fetching.hpp"
 
 namespace mailherd::actors {
@@ -233,6 +234,37 @@ TEST_F(pop3, a_new_credential_is_taken_up_at_a_commit_boundary) {
   EXPECT_EQ(record().switching, switch_state::done);
   EXPECT_LE(drop().count("RETR"), 905U);
   expect_drop_once();
+}
+
+TEST_F(pop3, another_maildrop_behind_the_new_credential_is_not_this_channel) {
+  fill_drop(30);
+  start_polling();
+  const auto mine = drop().drop;
+  drop().drop.clear();
+  fill_drop(5, "somebody-elses");
+  const auto theirs = drop().drop;
+  drop().drop = mine;
+  drop().on_command = [&](auto&, const std::string& line) -> std::optional<std::string> {
+    if (line.substr(0, 4) == "AUTH") drop().drop = line.find(base64_encode(std::string("\0joe\0theirs", 11))) == line.npos ? mine : theirs;
+    return std::nullopt;
+  };
+  drop().passwords["joe"] = "theirs";
+  credential c;
+  c.username = "joe";
+  c.password = secret<>("theirs");
+  put_credential(c);
+  advance(seconds(2));
+  drop().passwords["joe"] = "secret";
+  advance(seconds(30));
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_NE(record().switch_error.find("another mailbox"), std::string::npos) << record().switch_error;
+  EXPECT_EQ(record().observed_generation, 1);
+  EXPECT_EQ(row().messages.size(), 30U) << "nothing of theirs";
+  // The old credential goes on.
+  advance(env.options.poll_interval * 2);
+  EXPECT_EQ(drop().logins.back(), "secret");
+  EXPECT_EQ(row().state(), channel_state::active);
+  EXPECT_EQ(row().messages.size(), 30U);
 }
 
 TEST_F(pop3, signs_in_with_tokens_and_a_fresh_one_when_the_old_one_ends) {
