@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 #include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -67,13 +68,19 @@ fs::path require_message(const fs::path& maildir, std::string_view name) {
   return *found;
 }
 
-/// File name without flags, and the file.
+/// File name without flags, and the file. A directory that is read while a session renames files in it (a POP3 session that ends marks all it has
+/// read) may leave some out: it is read until two readings are the same.
 std::map<std::string, fs::path> files_by_name(const fs::path& maildir) {
-  std::map<std::string, fs::path> out;
-  each_message(maildir, [&](const fs::path& file) {
-    const std::string base = file.filename().string();
-    out[base.substr(0, base.find(':'))] = file;
-  });
+  std::map<std::string, fs::path> out, before;
+  const auto read = [&] {
+    before = std::exchange(out, {});
+    each_message(maildir, [&](const fs::path& file) {
+      const std::string base = file.filename().string();
+      out[base.substr(0, base.find(':'))] = file;
+    });
+    return out == before;
+  };
+  if (!read() && !wait_until(read, std::chrono::seconds(20))) throw peer_error(fmt::format("{} does not come to rest", maildir.string()));
   return out;
 }
 
@@ -123,8 +130,13 @@ std::vector<std::string> in_order(const std::map<std::string, fs::path>& files) 
 
 /// A session may have renamed the file since it was listed: looked for again under its new name.
 std::string read_message(const fs::path& maildir, const std::string& name, const fs::path& file) {
-  std::error_code error;
-  return read_file(fs::exists(file, error) ? file : require_message(maildir, name));
+  for (unsigned tries = 0;; ++tries) {
+    try {
+      return read_file(tries == 0 ? file : require_message(maildir, name));
+    } catch (const peer_error&) {
+      if (tries == 5) throw;   // not only renamed a moment ago
+    }
+  }
 }
 
 /// What IMAP and POP3 serve of a file: CRLF where it has a bare LF.

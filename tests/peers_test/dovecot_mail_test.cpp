@@ -178,5 +178,16 @@ TEST_F(dovecot_mail, uid_validity_changes_under_open_sessions_and_the_mail_stays
   }
 }
 
+TEST_F(dovecot_mail, nothing_is_left_out_while_a_session_renames_every_file) {
+  server.deliver_many(box, "INBOX", 2'000, [](std::size_t i) { return corpus::simple("number " + std::to_string(i)); });
+  auto client = selected();
+  for (int round = 0; round < 4; ++round) {
+    // Marking renames file by file; this thread reads the directory at the same time.
+    client.write(round % 2 == 0 ? "s STORE 1:* +FLAGS.SILENT (\\Seen \\Flagged)\r\n" : "s STORE 1:* -FLAGS.SILENT (\\Seen \\Flagged)\r\n");
+    EXPECT_EQ(server.digests(box).size(), 2'000U);
+    EXPECT_THAT(client.read_line(), StartsWith("s OK"));
+  }
+}
+
 }  // namespace
 }  // namespace mailherd::peers::test
