@@ -42,8 +42,18 @@ void test_channel(service&, const call&);
 void test_connection(service&, const call&);
 void list_events(service&, const call&);
 
+// handlers_console.cpp
+void sign_in(service&, const call&);
+void get_session(service&, const call&);
+void sign_out(service&, const call&);
+void live(service&, const call&);
+void overview(service&, const call&);
+void activity(service&, const call&);
+
 // handlers_messages.cpp
 void feed(service&, const call&);
+void newest(service&, const call&);
+void get_html(service&, const call&);
 void get_message(service&, const call&);
 void get_raw(service&, const call&);
 void get_attachment(service&, const call&);

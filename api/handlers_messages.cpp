@@ -197,6 +197,32 @@ void feed(service& s, const call& c) {
   look(s, c, q, true);
 }
 
+void newest(service& s, const call& c) {
+  const auto page = s.read_paging(c);
+  if (!page) return;
+  std::vector<field_error> wrong;
+  std::int64_t before = 0;
+  if (!page->after.empty()) {
+    const auto n = whole_number(page->after, INT64_MAX);
+    if (!n || *n == 0) wrong.push_back({"after", "must be the `next` of an earlier answer"});
+    before = n.value_or(0);
+  }
+  std::optional<channel_id> channel;
+  if (const auto named = c->query.find("channel"); named != c->query.end()) {
+    channel = parse_id<channel_id>(named->second);
+    if (!channel) wrong.push_back({"channel", "must be a channel's id, like c17"});
+  }
+  if (!wrong.empty()) return s.finish(c, invalid_request(wrong));
+  s.in_store(c, [&s, c, channel, before, limit = page->limit](store::session& db) -> response {
+    if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return s.failed(tenant.error());
+    if (channel)
+      if (auto mine = db.admin.get_channel(c->who, c->tenant, *channel); !mine) return s.failed(mine.error());
+    auto items = db.admin.newest(c->who, c->tenant, channel, before, limit);
+    if (!items) return s.failed(items.error());
+    return json_answer(200, dump(to_page(*items, items->size() < limit ? "" : std::to_string(items->back().id.position))));
+  });
+}
+
 void get_message(service& s, const call& c) {
   const auto id = message_of(s, c);
   if (!id) return;
@@ -208,6 +234,26 @@ void get_message(service& s, const call& c) {
     auto j = to_json(m.head);
     add_content(j, m.raw, content);
     return json_answer(200, dump(j));
+  });
+}
+
+// For a frame of the console. What came by mail runs nothing, loads nothing and reaches nothing: the policy says so to the browser, whatever
+// is in the text, and the frame says it once more.
+void get_html(service& s, const call& c) {
+  const auto id = message_of(s, c);
+  if (!id) return;
+  with_message(s, c, *id, [](const loaded_message& m) -> response {
+    const auto content = mime::parse_content(m.raw);
+    if (content.html.empty()) return not_found("This message has no HTML.");
+    response r;
+    r.headers = {{"Content-Type", "text/html; charset=utf-8"},
+                 {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"},
+                 {"Referrer-Policy", "no-referrer"},
+                 {"X-DNS-Prefetch-Control", "off"},
+                 {"X-Content-Type-Options", "nosniff"},
+                 {"Cache-Control", "private, no-store"}};
+    r.body = "<!doctype html><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light only\">" + content.html;
+    return r;
   });
 }
 

@@ -30,6 +30,7 @@ struct request {
   std::string target;                                       ///< as received: "/v1/tenants?limit=3"
   std::map<std::string, std::string, std::less<>> headers;  ///< names in lower case; repeated ones joined by ", "
   std::string body;
+  std::string peer;  ///< the client's address, without its port; behind a proxy the proxy's
 
   [[nodiscard]] std::string_view header(std::string_view name) const;
 };
@@ -49,7 +50,11 @@ struct response {
   std::string body;
   std::shared_ptr<body_source> stream;  ///< instead of `body`
   std::uint64_t stream_bytes = 0;       ///< what `stream` will give in all
+  bool endless = false;                 ///< `stream` has no length: an empty piece ends it, and the connection with it
 };
+
+/// Status line and header of an answer whose body has so many bytes.
+std::string response_head(const response& r, std::uint64_t body_bytes, bool keep_alive);
 
 /// Answers one request, once, from any thread. Destroyed unanswered (a job was dropped), it answers 503.
 class responder {

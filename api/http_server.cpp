@@ -8,7 +8,6 @@
 #include <boost/beast/http.hpp>
 
 #include <condition_variable>
-#include <ctime>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -42,27 +41,6 @@ verb to_verb(http::verb v) {
     case http::verb::delete_: return verb::del;
     default: return verb::other;
   }
-}
-
-std::string http_date() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[40];
-  std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-  return text;
-}
-
-std::string head_of(const response& r, std::uint64_t body_bytes, bool keep_alive) {
-  std::string head =
-      "HTTP/1.1 " + std::to_string(r.status) + " " + std::string(reason_phrase(r.status)) + "\r\nDate: " + http_date() + "\r\n";
-  for (const auto& [name, value] : r.headers) {
-    // A value with a line break would be a header of the attacker's choice.
-    if (value.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos) head += name + ": " + value + "\r\n";
-  }
-  if (r.status != 204) head += "Content-Length: " + std::to_string(body_bytes) + "\r\n";
-  head += keep_alive ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n";
-  return head;
 }
 
 class connection;
@@ -130,18 +108,19 @@ class connection : public std::enable_shared_from_this<connection> {
 
   void send(response r) {
     busy_.reset();
-    const bool keep = keep_alive_ && !engine_.stopping;
+    const bool keep = keep_alive_ && !engine_.stopping && !r.endless;
     const bool body_wanted = method_ != verb::head && r.status != 204;
     answer_ = std::move(r);
     closing_ = !keep;
     const auto bytes = answer_.stream ? answer_.stream_bytes : answer_.body.size();
-    out_ = head_of(answer_, bytes, keep);
+    out_ = response_head(answer_, bytes, keep);
     if (!body_wanted) {
       answer_.body.clear();
       answer_.stream.reset();
     }
     sent_ = 0;
     stream_left_ = answer_.stream ? answer_.stream_bytes : 0;
+    if (answer_.stream && answer_.endless) watch_for_end();
     if (answer_.body.size() <= piece_bytes) out_ += std::exchange(answer_.body, {});
     write();
   }
@@ -232,6 +211,8 @@ class connection : public std::enable_shared_from_this<connection> {
       if (!fresh) at->second.append(", ").append(field.value());
     }
     wanted.body = std::move(message.body());
+    error_code unknown;
+    if (const auto peer = stream_.socket().remote_endpoint(unknown); !unknown) wanted.peer = peer.address().to_string();
     stream_.expires_never();
     busy_ = shared_from_this();
     auto answer = std::make_shared<responder>([server = engine_.self, weak = weak_from_this()](response r) {
@@ -277,14 +258,27 @@ class connection : public std::enable_shared_from_this<connection> {
   void on_piece(result<std::string> piece) {
     const auto self = std::exchange(busy_, nullptr);
     // Cutting the connection is the only way left to say that something went wrong: the status line has been sent.
-    if (!piece || piece->size() > stream_left_ || (piece->empty() && stream_left_ > 0)) return close();
-    stream_left_ -= piece->size();
+    if (!piece) return close();
+    if (!answer_.endless) {
+      if (piece->size() > stream_left_ || (piece->empty() && stream_left_ > 0)) return close();
+      stream_left_ -= piece->size();
+    }
     if (piece->empty()) {
       answer_.stream.reset();
       return finished();
     }
     answer_.body = std::move(*piece);
     write();
+  }
+
+  // A client that leaves an endless answer says nothing but its end; until it was noticed, its place would be taken.
+  void watch_for_end() {
+    stream_.socket().async_wait(tcp::socket::wait_read, [weak = weak_from_this()](error_code failed) {
+      const auto self = weak.lock();
+      if (failed || !self || !self->answer_.endless) return;
+      self->close();
+      self->busy_.reset();
+    });
   }
 
   void finished() {

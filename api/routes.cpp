@@ -16,6 +16,12 @@ const std::vector<route>& routes() {
       {verb::get, "/readyz", open, none, {}, handle::readyz},
       {verb::get, "/openapi.yaml", open, none, {}, handle::openapi},
 
+      {verb::post, "/v1/session", open, object, {}, handle::sign_in},
+      {verb::get, "/v1/session", own, none, {}, handle::get_session},
+      {verb::del, "/v1/session", own, none, {}, handle::sign_out},
+      {verb::get, "/v1/live", own, none, {}, handle::live},
+      {verb::get, "/v1/overview", own, none, {}, handle::overview},
+
       {verb::post, "/v1/tenants", operators, object, {}, handle::create_tenant},
       {verb::get, "/v1/tenants", own, none, {"limit", "after"}, handle::list_tenants},
       {verb::get, "/v1/tenants/{tenant}", tenant, none, {}, handle::get_tenant},
@@ -40,10 +46,13 @@ const std::vector<route>& routes() {
       {verb::put, "/v1/tenants/{tenant}/channels/{channel}/auth", tenant, object, {}, handle::put_auth},
       {verb::post, "/v1/tenants/{tenant}/channels/{channel}/test", tenant, none, {}, handle::test_channel},
       {verb::get, "/v1/tenants/{tenant}/channels/{channel}/events", tenant, none, {"limit", "after"}, handle::list_events},
+      {verb::get, "/v1/tenants/{tenant}/channels/{channel}/activity", tenant, none, {"span"}, handle::activity},
       {verb::post, "/v1/tenants/{tenant}/test-connection", tenant, object, {}, handle::test_connection},
 
       {verb::get, "/v1/tenants/{tenant}/messages", tenant, none, {"channel", "after", "limit", "wait"}, handle::feed},
+      {verb::get, "/v1/tenants/{tenant}/messages/newest", tenant, none, {"channel", "after", "limit"}, handle::newest},
       {verb::get, "/v1/tenants/{tenant}/messages/{message}", tenant, none, {}, handle::get_message},
+      {verb::get, "/v1/tenants/{tenant}/messages/{message}/html", tenant, none, {}, handle::get_html},
       {verb::get, "/v1/tenants/{tenant}/messages/{message}/raw", tenant, none, {}, handle::get_raw},
       {verb::get, "/v1/tenants/{tenant}/messages/{message}/attachments/{index}", tenant, none, {}, handle::get_attachment},
 

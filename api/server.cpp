@@ -71,7 +71,14 @@ result<std::unique_ptr<server>> server::start(options wanted, store::executor& s
 }
 
 void server::wake(tenant_id tenant) {
-  parts_->http->post([s = parts_->service, tenant] { s->wake(tenant); });
+  parts_->http->post([s = parts_->service, tenant] {
+    s->wake(tenant);
+    s->news().mail(tenant);
+  });
+}
+
+void server::changed(tenant_id tenant, channel_id channel) {
+  parts_->http->post([s = parts_->service, tenant, channel] { s->news().channel(tenant, channel); });
 }
 
 void server::stop() {

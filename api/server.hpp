@@ -51,6 +51,9 @@ class server {
   /// New messages of this tenant may be in the feed: those who wait for them look again. A hint; waiters also look by themselves.
   void wake(tenant_id tenant);
 
+  /// Something about this channel changed: those who follow GET /v1/live are told. No tenant: anything may have.
+  void changed(tenant_id tenant, channel_id channel);
+
   /// Takes no new connection, answers waiting readers of the feed at once, lets requests under way end within `stop_grace`, then closes.
   /// Blocks until the threads have ended. Twice is fine.
   void stop();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "api/console_files.hpp"
 #include "api/tokens.hpp"
 #include "core/server_text.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 constexpr std::size_t most_idempotency_key_bytes = 255;
 constexpr milliseconds key_pause{500};  // between tries to give an Idempotency-Key back
 constexpr unsigned key_tries = 20;
+constexpr std::string_view session_of_operator = "mailherd console session";  // what an operator token is asked to digest
 constexpr std::string_view derived_key = "derive:";  // marks a remembered answer whose key is derived anew
 
 bool writes(verb v) { return v == verb::post || v == verb::put || v == verb::patch; }
@@ -45,7 +47,10 @@ service::service(options wanted, store::executor& store, actors::control& contro
       rules{settings.allow_plaintext},
       loop(loop),
       workshop(limits::api_background_jobs),
-      waiters_(loop) {}
+      waiters_(loop),
+      news_(loop) {
+  for (const auto& token : settings.operator_tokens) operator_digests_.push_back(keyed_digest(token, session_of_operator));
+}
 
 // ---- the way of a request: route, query, token, rights, body, Idempotency-Key, handler ----------------------------------------------------
 
@@ -56,6 +61,7 @@ void service::handle(request wanted, respond answer) {
   const std::string_view target = c->req.target;
   const auto question = target.find('?');
   const auto path = target.substr(0, question);
+  if (auto file = answer_console_file(c->req, path)) return finish(c, std::move(*file));
   auto match = match_route(c->req.method, path);
   if (match.allow.empty()) return finish(c, not_found("There is nothing at this path; /openapi.yaml lists what there is."));
   if (match.found == nullptr) {
@@ -66,7 +72,7 @@ void service::handle(request wanted, respond answer) {
   c->to = match.found;
   c->args = std::move(match.args);
   if (c->to->who == access::open) {
-    if (read_query(c, question == std::string_view::npos ? "" : target.substr(question + 1))) c->to->answer(*this, c);
+    if (read_query(c, question == std::string_view::npos ? "" : target.substr(question + 1)) && read_body(c)) c->to->answer(*this, c);
     return;
   }
   authenticate(c);
@@ -80,6 +86,8 @@ void service::unauthorized(const call& c, std::string_view detail) {
 
 void service::authenticate(const call& c) {
   auto sent = c->req.header("authorization");
+  if (sent.empty())
+    if (const auto cookie = sessions::cookie_of(c->req, is_secure())) return authenticate_session(c, *cookie);
   if (sent.size() < 7 || !equal_text(sent.substr(0, 7), "Bearer "))
     return unauthorized(c, "Send the header \"Authorization: Bearer <token>\" with an operator token or a tenant's API key.");
   sent.remove_prefix(7);
@@ -114,6 +122,49 @@ void service::authorize(const call& c, const std::optional<std::pair<tenant_id, 
   c->who.only = owner->first;
   c->actor = "key " + to_string(owner->second);
   if (c->to->who == access::operators) return finish(c, not_found());
+  check_and_run(c);
+}
+
+std::optional<sha256_digest> service::operator_digest(const secret<>& token) const {
+  // Every one is compared, whichever matches: the time taken tells nothing.
+  std::optional<sha256_digest> found;
+  for (std::size_t i = 0; i < settings.operator_tokens.size(); ++i)
+    if (equal_in_constant_time(settings.operator_tokens[i].reveal(), token.reveal())) found = operator_digests_[i];
+  return found;
+}
+
+response service::not_from_console() {
+  return problem(403, "not-from-console", "Forbidden", "A session serves requests of the console itself only; programs use a token.");
+}
+
+void service::authenticate_session(const call& c, const std::string& cookie) {
+  if (c->req.method != verb::get && c->req.method != verb::head && !sessions::from_console(c->req, settings.public_url))
+    return finish(c, not_from_console());
+  c->session_digest = digest_of(cookie);
+  c->req.headers.erase("cookie");
+  const auto name = digest_text(c->session_digest);
+  if (const auto known = sessions_.find(name); known != sessions_.end() && known->second.until > mono_clock::now())
+    return admit(c, known->second.session);
+  in_store_then(c, [self = shared_from_this(), c, name](store::session& db) -> std::optional<response> {
+    auto session = db.admin.find_session(c->session_digest);
+    if (!session) return self->failed(session.error());
+    self->loop->post([self, c, name, session = *session] {
+      if (self->sessions_.size() >= limits::api_key_cache) self->sessions_.clear();
+      self->sessions_[name] = {session, mono_clock::now() + limits::api_key_cache_life};
+      self->admit(c, session);
+    });
+    return std::nullopt;
+  });
+}
+
+void service::admit(const call& c, const std::optional<store::console_session>& session) {
+  const bool by_operator = session && !session->who.only;
+  // An operator token that is configured no longer opens nothing, however long its sessions would last.
+  if (!session || (by_operator && std::find(operator_digests_.begin(), operator_digests_.end(), session->operator_token) == operator_digests_.end()))
+    return unauthorized(c, "You are not signed in, or no longer.");
+  c->session = session;
+  if (!by_operator) return authorize(c, std::pair{*session->who.only, session->key});
+  c->actor = "operator";
   check_and_run(c);
 }
 
@@ -313,7 +364,10 @@ std::optional<service::paging> service::read_paging(const call& c) {
 }
 
 void service::forget_keys() {
-  loop->post([self = shared_from_this()] { self->keys_.clear(); });
+  loop->post([self = shared_from_this()] {
+    self->keys_.clear();
+    self->sessions_.clear();
+  });
 }
 
 std::shared_ptr<void> service::take_parse_budget(std::size_t bytes) { return take(parsing_, bytes, limits::api_parse_budget_bytes); }

@@ -19,9 +19,11 @@
 #include "api/feed_waiters.hpp"
 #include "api/http.hpp"
 #include "api/inputs.hpp"
+#include "api/live.hpp"
 #include "api/problem.hpp"
 #include "api/routes.hpp"
 #include "api/server.hpp"
+#include "api/sessions.hpp"
 #include "storage/store.hpp"
 
 namespace mailherd::api {
@@ -38,6 +40,8 @@ struct exchange {
   std::string actor;                               ///< "operator" or "key k3"
   tenant_id tenant;                                ///< of the path
   std::string idempotency_scope, idempotency_key;  ///< set once the key is taken
+  std::optional<store::console_session> session;   ///< signed in by cookie, not by a token in the header
+  sha256_digest session_digest{};                  ///< of that cookie
   std::optional<std::string> remembered_body;      ///< what Idempotency-Key remembers instead of the answer's body
 };
 
@@ -68,10 +72,19 @@ class service : public std::enable_shared_from_this<service> {
 
   /// [http] New mail may be there. [http] The node stops: nobody waits any longer.
   void wake(tenant_id tenant) { waiters_.wake(tenant); }
-  void stop_waiting() { waiters_.stop(); }
+  void stop_waiting() {
+    waiters_.stop();
+    news_.stop();
+  }
 
-  /// Forgets remembered API keys: one was revoked.
+  /// Forgets remembered API keys and sessions: one was revoked, or ended.
   void forget_keys();
+
+  /// The keyed digest by which sessions know an operator token; nullopt for any other token.
+  std::optional<sha256_digest> operator_digest(const secret<>& token) const;
+  /// The public address is https: cookies are for it only.
+  [[nodiscard]] bool is_secure() const { return settings.public_url.starts_with("https://"); }
+  static response not_from_console();
 
   /// Bytes of messages being taken apart; nullptr if too many are.
   std::shared_ptr<void> take_parse_budget(std::size_t bytes);
@@ -86,6 +99,8 @@ class service : public std::enable_shared_from_this<service> {
   background workshop;
 
   feed_waiters& waiters() { return waiters_; }
+  live_news& news() { return news_; }  ///< [http]
+  sessions::attempts attempts;         ///< [http]
 
  private:
   struct known_key {
@@ -93,7 +108,14 @@ class service : public std::enable_shared_from_this<service> {
     mono_time until{};
   };
 
+  struct known_session {
+    std::optional<store::console_session> session;
+    mono_time until{};
+  };
+
   void authenticate(const call& c);
+  void authenticate_session(const call& c, const std::string& cookie);
+  void admit(const call& c, const std::optional<store::console_session>& session);
   void authorize(const call& c, const std::optional<std::pair<tenant_id, api_key_id>>& owner);
   void check_and_run(const call& c);
   bool read_query(const call& c, std::string_view text);
@@ -104,7 +126,10 @@ class service : public std::enable_shared_from_this<service> {
   void unauthorized(const call& c, std::string_view detail);
 
   std::unordered_map<std::string, known_key> keys_;  // [http]
+  std::unordered_map<std::string, known_session> sessions_;  // [http]
+  std::vector<sha256_digest> operator_digests_;
   feed_waiters waiters_;                             // [http]
+  live_news news_;                                   // [http]
   std::shared_ptr<std::atomic<std::size_t>> parsing_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::shared_ptr<std::atomic<std::size_t>> streaming_ = std::make_shared<std::atomic<std::size_t>>(0);
 };

@@ -106,6 +106,24 @@ constexpr std::size_t api_background_jobs = 256;
 constexpr std::size_t api_key_cache = 10'000;
 constexpr seconds api_key_cache_life{5};
 
+/// The console: how long a sign-in lasts, and how long it lasts unused.
+constexpr seconds console_session_life{12 * 3600};
+constexpr seconds console_session_idle{2 * 3600};
+/// Wrong tokens that one address may try in this time, and all addresses together, before they are told to wait (429). Stops guessing.
+constexpr unsigned console_attempts = 10;
+constexpr unsigned console_attempts_in_all = 300;
+constexpr seconds console_attempts_window{300};
+/// Followers of what happens to channels at once (503), what one of them may have waiting before it is told to look at everything, the pause that
+/// gathers news, the sign of life, and how long one answer lasts: then the client comes again, and is asked who it is.
+constexpr std::size_t live_streams = 256;
+constexpr std::size_t live_news = 200;
+constexpr milliseconds live_gather{150};
+constexpr seconds live_heartbeat{15};
+constexpr seconds live_life{600};
+/// Channels that need a person in one answer, and messages that one answer of a channel's activity counts.
+constexpr std::size_t overview_channels = 200;
+constexpr std::size_t activity_messages = 20'000;
+
 /// Body of an answer of a token endpoint.
 constexpr std::size_t token_reply_bytes = 256 * kib;
 /// Life of an access token as announced is held within these: 0 would make us refresh in a circle, years would hide a revocation.

@@ -31,6 +31,11 @@ class hub final : public actors::control {
     if (server_ != nullptr) server_->wake(tenant);
   }
 
+  void watched(tenant_id tenant, channel_id channel) {
+    const std::shared_lock lock(mutex_);
+    if (server_ != nullptr) server_->changed(tenant, channel);
+  }
+
   // ---- control
   void changed(tenant_id tenant, channel_id channel) override {
     const std::shared_lock lock(mutex_);

@@ -198,7 +198,11 @@ result<void> running_node::open_store() {
   o.keys = keys_;
   o.retention_days = c_.retention_days;
   o.on_feed = [this](tenant_id tenant) { hub_.feed(tenant); };
-  o.on_channel_changed = [this](tenant_id tenant, channel_id channel) { hub_.changed(tenant, channel); };
+  o.on_channel_changed = [this](tenant_id tenant, channel_id channel) {
+    hub_.changed(tenant, channel);
+    hub_.watched(tenant, channel);
+  };
+  o.on_state = [this](tenant_id tenant, channel_id channel) { hub_.watched(tenant, channel); };
   auto opened = store::postgres::open(std::move(o));
   if (!opened) return blame(c_, "database_url", opened.error());
   store_ = std::move(*opened);

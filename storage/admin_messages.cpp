@@ -92,6 +92,15 @@ result<std::vector<stored_message>> pg_admin_store::feed(const caller& who, tena
   });
 }
 
+result<std::vector<stored_message>> pg_admin_store::newest(const caller& who, tenant_id tenant, std::optional<channel_id> channel, std::int64_t before,
+                                                           std::size_t limit) {
+  if (!may(who, tenant)) return missing();
+  return link_.transact({tenant}, [&]() -> result<std::vector<stored_message>> {
+    const auto rows = channel ? link_.run(sql::newest_of_channel, tenant, before, limit, *channel) : link_.run(sql::newest, tenant, before, limit);
+    return messages_of(rows, tenant);
+  });
+}
+
 result<stored_message> pg_admin_store::get_message(const caller& who, message_id message) {
   if (!may(who, message.tenant)) return missing();
   return link_.transact({message.tenant}, [&]() -> result<stored_message> {

@@ -5,6 +5,7 @@
 //   admin_channels.cpp   channels, credentials, events
 //   admin_messages.cpp   the feed, messages, bodies
 //   admin_cluster.cpp    nodes, gauges
+//   admin_console.cpp    sessions of the console, what it shows beside the rest
 //
 // Owns:   nothing but references. Never:  answers a tenant's key with anything of another tenant (`caller` is checked, and is the scope of
 //         row-level security in the transaction).
@@ -48,6 +49,12 @@ class pg_admin_store final : public admin_store {
   result<stored_message> get_message(const caller& who, message_id message) override;
   result<void> read_body(const caller& who, message_id message, const std::function<bool(std::string_view)>& sink) override;
   result<void> read_body_from(const caller& who, message_id message, std::uint64_t offset, const std::function<bool(std::string_view)>& sink) override;
+  result<wall_time> create_session(const sha256_digest& cookie, const console_session& session, seconds life) override;
+  result<std::optional<console_session>> find_session(const sha256_digest& cookie) override;
+  result<void> delete_session(const sha256_digest& cookie) override;
+  result<std::vector<stored_message>> newest(const caller& who, tenant_id tenant, std::optional<channel_id> channel, std::int64_t before, std::size_t limit) override;
+  result<std::vector<activity_slice>> activity(const caller& who, tenant_id tenant, channel_id channel, seconds slice, std::size_t slices) override;
+  result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) override;
   result<std::vector<node_record>> list_nodes() override;
   result<std::vector<channel_gauge>> gauges() override;
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override;

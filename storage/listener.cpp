@@ -72,14 +72,16 @@ void listener::listen_once() {
   const receiver feed(link, postgres::feed_notification, [this](std::string_view payload) {
     if (what_.on_feed) what_.on_feed(tenant_id{number(payload)});
   });
-  const receiver channels(link, postgres::channel_notification, [this](std::string_view payload) {
+  const auto tell = [](const auto& whom, std::string_view payload) {
     const auto blank = payload.find(' ');
-    if (what_.on_channel_changed && blank != std::string_view::npos)
-      what_.on_channel_changed(tenant_id{number(payload.substr(0, blank))}, channel_id{number(payload.substr(blank + 1))});
-  });
+    if (whom && blank != std::string_view::npos) whom(tenant_id{number(payload.substr(0, blank))}, channel_id{number(payload.substr(blank + 1))});
+  };
+  const receiver channels(link, postgres::channel_notification, [&](std::string_view payload) { tell(what_.on_channel_changed, payload); });
+  const receiver states(link, postgres::state_notification, [&](std::string_view payload) { tell(what_.on_state, payload); });
   // What was sent before is lost: everybody looks once.
   if (what_.on_feed) what_.on_feed({});
   if (what_.on_channel_changed) what_.on_channel_changed({}, {});
+  if (what_.on_state) what_.on_state({}, {});
   while (wait(link.sock(), check_ms)) {
     if (link.get_notifs() > 0) continue;
     // Nothing came: is anybody there? An error ends this connection.

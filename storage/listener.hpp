@@ -18,7 +18,7 @@ class listener {
  public:
   struct callbacks {
     std::function<void(tenant_id)> on_feed;
-    std::function<void(tenant_id, channel_id)> on_channel_changed;
+    std::function<void(tenant_id, channel_id)> on_channel_changed, on_state;
   };
   listener(std::string url, callbacks what);
   ~listener();

@@ -114,7 +114,8 @@ result<unsigned> pg_mail_store::note_try(const lease_guard& guard, const message
 // ---- state ------------------------------------------------------------------------------------------------------------------------------
 
 result<void> pg_mail_store::set_state(const lease_guard& guard, const state_change& change) {
-  return link_.transact({}, [&]() -> result<void> {
+  bool news = false;
+  auto done = link_.transact({}, [&]() -> result<void> {
     const auto lease = link_.run(sql::lock_lease, guard.tenant, guard.channel, guard.epoch);
     if (lease.empty()) return fenced();
     // Whether a channel is enabled is said by people: a fetcher that is just being ended, or is not told yet, does not have the last word.
@@ -127,12 +128,17 @@ result<void> pg_mail_store::set_state(const lease_guard& guard, const state_chan
               change.last_success_at, change.observed_generation, switching, change.switch_error, change.token_expires_at);
     if (!change.account.empty() && change.observed_generation)
       link_.run(sql::set_account, guard.tenant, guard.channel, *change.observed_generation, change.account);
-    if (text(before[0][0]) != state || text(before[0][1]) != change.reason)
-      link_.run(sql::add_event, guard.tenant, guard.channel, "state", state, change.reason, change.detail, "node");
-    if (switching && text(before[0][2]) != *switching)
+    const bool moved = text(before[0][0]) != state || text(before[0][1]) != change.reason;
+    const bool switched = switching && text(before[0][2]) != *switching;
+    news = moved || switched;
+    if (moved) link_.run(sql::add_event, guard.tenant, guard.channel, "state", state, change.reason, change.detail, "node");
+    if (switched)
       link_.run(sql::add_event, guard.tenant, guard.channel, "switch", *switching, change.switch_error.empty() ? "" : change.reason, change.switch_error, "node");
     return {};
   });
+  // Not in the transaction: NOTIFY makes commits wait for each other.
+  if (done && news) static_cast<void>(link_.once({}, sql::notify_state, guard.tenant, guard.channel));
+  return done;
 }
 
 result<void> pg_mail_store::touch_success(const std::vector<std::pair<lease_guard, wall_time>>& channels) {

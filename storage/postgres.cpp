@@ -34,7 +34,7 @@ class database final : public executor {
  public:
   explicit database(const options& how)
       : pool_({how.workers, how.queue_limit, {how.reconnect_min, how.reconnect_max}}, [how] { return connect(how); }),
-        listener_(how.url, {how.on_feed, how.on_channel_changed}) {}
+        listener_(how.url, {how.on_feed, how.on_channel_changed, how.on_state}) {}
   bool submit(deadline until, job work, bool urgent) override { return pool_.submit(until, std::move(work), urgent); }
   [[nodiscard]] std::size_t queued() const override { return pool_.queued(); }
 

@@ -25,6 +25,7 @@ namespace mailherd::store::postgres {
 /// Channels of LISTEN/NOTIFY. They only wake: every decision is read from rows.
 inline constexpr std::string_view feed_notification = "mailherd_feed";        ///< payload: "<tenant>"; new messages are visible
 inline constexpr std::string_view channel_notification = "mailherd_channel";  ///< payload: "<tenant> <channel>"; configuration or credential changed
+inline constexpr std::string_view state_notification = "mailherd_state";      ///< payload: "<tenant> <channel>"; its state changed: for people who watch
 
 struct options {
   std::string url;                             ///< postgresql://… or a libpq keyword string; may hold a password: never logged
@@ -36,10 +37,11 @@ struct options {
   std::int64_t retention_days = 0;             ///< messages older than this are dropped by `sweep`, a month at a time; 0: kept for ever
   std::int64_t outbox_days = 14;               ///< likewise what is to be told to receivers; at least 7
 
-  /// Called on the listener's thread, must not block. After the listener has reconnected both are called once with a zero tenant ("anything
+  /// Called on the listener's thread, must not block. After the listener has reconnected all are called once with a zero tenant ("anything
   /// may have happened: look").
   std::function<void(tenant_id)> on_feed;
   std::function<void(tenant_id, channel_id)> on_channel_changed;
+  std::function<void(tenant_id, channel_id)> on_state;
 };
 
 /// Starts the workers and the listener. Succeeds also while the database is away (jobs then end with store_unavailable): who needs it at the

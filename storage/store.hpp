@@ -264,6 +264,21 @@ struct channel_gauge {
   std::optional<provider_kind> provider = {};   ///< of throttled OAuth2 channels; nullopt: by password, or in another state
 };
 
+/// Somebody signed in to the console. A tenant's key opens it for that tenant only, and its end is the session's.
+struct console_session {
+  caller who;
+  api_key_id key;                  ///< none for operators
+  sha256_digest operator_token{};  ///< keyed digest of the token that opened it; a token that is withdrawn ends its sessions
+  wall_time expires_at{};
+};
+
+/// Part of a channel's recent past.
+struct activity_slice {
+  wall_time at{};
+  std::int64_t messages = 0;
+  double lag_seconds = 0;          ///< median of internal date -> stored; what was older than a day counts for nothing
+};
+
 class admin_store {
  public:
   virtual ~admin_store() = default;
@@ -314,6 +329,20 @@ class admin_store {
       return drop == bytes.size() || sink(bytes.substr(drop));
     });
   }
+
+  // -- the console -------------------------------------------------------------------------------------------------------------------
+
+  /// The cookie itself is never stored, only its SHA-256. Returns when it ends; how long it may stay unused is limits::console_session_idle.
+  virtual result<wall_time> create_session(const sha256_digest& cookie, const console_session& session, seconds life) = 0;
+  /// nullopt: there is none, it has ended, was unused too long, or its API key is gone.
+  virtual result<std::optional<console_session>> find_session(const sha256_digest& cookie) = 0;
+  virtual result<void> delete_session(const sha256_digest& cookie) = 0;
+  /// Newest messages first, those before position `before` (0: from the newest on).
+  virtual result<std::vector<stored_message>> newest(const caller& who, tenant_id tenant, std::optional<channel_id> channel, std::int64_t before, std::size_t limit) = 0;
+  /// The last `slices` pieces of `slice` each; pieces without messages are left out.
+  virtual result<std::vector<activity_slice>> activity(const caller& who, tenant_id tenant, channel_id channel, seconds slice, std::size_t slices) = 0;
+  /// Channels that need a person, longest first, of all tenants the caller may see. At most `limit`.
+  virtual result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) = 0;
 
   virtual result<std::vector<node_record>> list_nodes() = 0;
   virtual result<std::vector<channel_gauge>> gauges() = 0;

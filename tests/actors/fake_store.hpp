@@ -189,6 +189,16 @@ class fake_admin : public store::admin_store {
   result<void> read_body(const store::caller&, message_id, const std::function<bool(std::string_view)>&) override {
     return fail(failure::not_found);
   }
+  result<wall_time> create_session(const sha256_digest&, const store::console_session&, seconds) override { return fail(failure::not_found); }
+  result<std::optional<store::console_session>> find_session(const sha256_digest&) override { return fail(failure::not_found); }
+  result<void> delete_session(const sha256_digest&) override { return fail(failure::not_found); }
+  result<std::vector<store::stored_message>> newest(const store::caller&, tenant_id, std::optional<channel_id>, std::int64_t, std::size_t) override {
+    return fail(failure::not_found);
+  }
+  result<std::vector<store::activity_slice>> activity(const store::caller&, tenant_id, channel_id, seconds, std::size_t) override {
+    return fail(failure::not_found);
+  }
+  result<std::vector<channel_record>> attention(const store::caller&, std::size_t) override { return fail(failure::not_found); }
   result<std::vector<store::node_record>> list_nodes() override {
     return fail(failure::not_found);
   }

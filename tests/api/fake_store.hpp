@@ -4,6 +4,7 @@
 // Used by: service_test. The same API runs against PostgreSQL in postgres_test.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -213,6 +214,42 @@ class fake_admin final : public store::admin_store {
       return {};
     }
     return missing();
+  }
+  std::map<sha256_digest, store::console_session> sessions;
+  result<wall_time> create_session(const sha256_digest& cookie, const store::console_session& session, seconds life) override {
+    sessions[cookie] = session;
+    return sessions[cookie].expires_at = std::chrono::floor<std::chrono::microseconds>(std::chrono::system_clock::now()) + life;
+  }
+  result<std::optional<store::console_session>> find_session(const sha256_digest& cookie) override {
+    const auto at = sessions.find(cookie);
+    if (at == sessions.end() || (at->second.who.only && !keys.contains(at->second.key))) return std::nullopt;
+    return at->second;
+  }
+  result<void> delete_session(const sha256_digest& cookie) override {
+    sessions.erase(cookie);
+    return {};
+  }
+  result<std::vector<store::stored_message>> newest(const caller& who, tenant_id t, std::optional<channel_id> channel, std::int64_t before,
+                                                    std::size_t limit) override {
+    if (!may(who, t)) return missing();
+    std::vector<store::stored_message> out;
+    for (auto m = mail[t].rbegin(); m != mail[t].rend(); ++m)
+      if ((before == 0 || m->first.id.position < before) && (!channel || m->first.channel == *channel) && out.size() < limit)
+        out.push_back(m->first);
+    return out;
+  }
+  result<std::vector<store::activity_slice>> activity(const caller& who, tenant_id t, channel_id id, seconds, std::size_t) override {
+    if (auto c = get_channel(who, t, id); !c) return missing();
+    std::vector<store::activity_slice> out;
+    if (const auto n = std::count_if(mail[t].begin(), mail[t].end(), [&](const auto& m) { return m.first.channel == id; }); n > 0)
+      out.push_back({{}, n, 0.5});
+    return out;
+  }
+  result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) override {
+    std::vector<channel_record> out;
+    for (const auto& [id, c] : channels)
+      if (may(who, c.tenant) && (!c.has_grant || c.state == channel_state::needs_reauth) && out.size() < limit) out.push_back(c);
+    return out;
   }
   result<std::vector<store::node_record>> list_nodes() override {
     return std::vector<store::node_record>{{"here", "1.0", "active", 3, 0.5}, {"there", "1.0", "lost", 0, 99}};

@@ -62,6 +62,9 @@ class http_connection {
     return true;
   }
 
+  /// What has been read and belongs to no answer yet.
+  [[nodiscard]] const std::string& unread() const { return buffer_; }
+
   /// True when the peer closes within `wait_ms` (whatever it sends before).
   bool closed_by_peer(int wait_ms = 20'000) {
     while (true) {

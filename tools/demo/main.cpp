@@ -69,7 +69,8 @@ peers::process start_node(const std::filesystem::path& program, const std::files
 void explain(const std::string& program, const std::string& api, const std::string& metrics, const std::filesystem::path& directory,
              const std::string& token) {
   fmt::print(
-      "\n  API      http://{0}   (described at /openapi.yaml, ready at /readyz)\n"
+      "\n  console  http://{0}/   (sign in with the token)\n"
+      "  API      http://{0}   (described at /openapi.yaml, ready at /readyz)\n"
       "  metrics  http://{1}/metrics\n"
       "  token    {2}\n"
       "  logs     {3}/node.log\n\n"

@@ -1,0 +1,303 @@
+// How a channel signs in, as a form; and Connect: consent in the provider's window, watched from here.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ApiError, call, type FieldError, get, useLoaded, useNews } from '../api';
+import { to } from '../route';
+import type { Channel, Connect, Consent, OauthApp, Page, Protocol } from '../types';
+import { Button, Choices, Dialog, Field, Notice, Problem, SecretOnce, Time, toast, useAct } from '../ui/ui';
+
+export type Kind = 'password' | 'microsoft' | 'google' | 'custom';
+
+export const kinds: { value: Kind; title: string; hint: string }[] = [
+  { value: 'password', title: 'Password', hint: 'User name and password' },
+  { value: 'microsoft', title: 'Microsoft Exchange', hint: 'Exchange Online and Outlook, OAuth2' },
+  { value: 'google', title: 'Google', hint: 'Gmail and Workspace, OAuth2' },
+  { value: 'custom', title: 'Other (OAuth2)', hint: 'Any OAuth2 provider' },
+];
+
+/** The provider's own mail host. */
+export function hostOf(kind: Kind, protocol: Protocol) {
+  if (kind === 'microsoft') return 'outlook.office365.com';
+  if (kind === 'google') return protocol === 'imap' ? 'imap.gmail.com' : 'pop.gmail.com';
+  return '';
+}
+
+export interface AuthInput {
+  kind: Kind;
+  username: string;
+  password: string;
+  app: string;
+  grant: 'authorization_code' | 'client_credentials';
+  mailbox: string;
+}
+export const noAuth: AuthInput = { kind: 'password', username: '', password: '', app: '', grant: 'authorization_code', mailbox: '' };
+
+export function authBody(a: AuthInput) {
+  if (a.kind === 'password') return { type: 'basic', username: a.username, password: a.password };
+  return { type: 'oauth2', app: a.app, grant: a.grant, ...(a.mailbox ? { mailbox: a.mailbox } : {}) };
+}
+
+export const kindOfApp = (app: OauthApp | undefined): Kind => app?.provider ?? 'custom';
+
+export function useApps(tenant: string) {
+  return useLoaded<Page<OauthApp>>(`/v1/tenants/${tenant}/oauth-apps?limit=1000`);
+}
+
+export function AuthForm({
+  tenant,
+  value,
+  onValue,
+  errors,
+  prefix = '',
+  locked,
+}: {
+  tenant: string;
+  value: AuthInput;
+  onValue: (a: AuthInput) => void;
+  errors?: FieldError[];
+  prefix?: string;
+  locked?: boolean;
+}) {
+  const apps = useApps(tenant);
+  const fitting = (apps.data?.items ?? []).filter((a) => a.provider === value.kind);
+  const set = (part: Partial<AuthInput>) => onValue({ ...value, ...part });
+  const oauth = value.kind !== 'password';
+  useEffect(() => {
+    if (oauth && apps.data && !fitting.some((a) => a.id === value.app)) set({ app: fitting[0]?.id ?? '' });
+  }, [value.kind, apps.data]);
+  return (
+    <fieldset disabled={locked} class="stack">
+      <Choices legend="Authentication type" name={`${prefix}kind`} value={value.kind} onValue={(kind) => set({ kind })} options={kinds} />
+      {!oauth && (
+        <div class="pair">
+          <Field
+            label="User name"
+            name={`${prefix}username`}
+            value={value.username}
+            onValue={(username) => set({ username })}
+            errors={errors}
+            required
+            auto="off"
+          />
+          <Field
+            label="Password"
+            name={`${prefix}password`}
+            type="password"
+            value={value.password}
+            onValue={(password) => set({ password })}
+            errors={errors}
+            required
+            auto="new-password"
+          />
+        </div>
+      )}
+      {oauth && apps.data && fitting.length === 0 && (
+        <Notice
+          tone="warn"
+          title="There is no OAuth app for this provider yet"
+          actions={
+            <Button slim href={`${to.newApp(tenant)}?provider=${value.kind}`}>
+              Register an OAuth app
+            </Button>
+          }
+        >
+          Consent is given to an application that is registered at the provider. That is done once, for all channels.
+        </Notice>
+      )}
+      {oauth && fitting.length > 0 && (
+        <>
+          <div class="pair">
+            <Field
+              label="OAuth app"
+              name={`${prefix}app`}
+              value={value.app}
+              onValue={(app) => set({ app })}
+              errors={errors}
+              options={fitting.map((a) => [a.id, a.name])}
+            />
+            <Field
+              label="Shared mailbox"
+              name={`${prefix}mailbox`}
+              value={value.mailbox}
+              onValue={(mailbox) => set({ mailbox })}
+              errors={errors}
+              placeholder="only if the account opens another one"
+              hint={value.grant === 'client_credentials' ? 'The mailbox to open. Required without a person.' : undefined}
+            />
+          </div>
+          <Choices
+            legend="Who gives consent"
+            name={`${prefix}grant`}
+            value={value.grant}
+            onValue={(grant) => set({ grant })}
+            options={[
+              { value: 'authorization_code', title: 'A person, in a window', hint: 'Press Connect and sign in at the provider' },
+              { value: 'client_credentials', title: 'The organisation', hint: "The application's own right, no person" },
+            ]}
+          />
+        </>
+      )}
+    </fieldset>
+  );
+}
+
+// ---- Connect --------------------------------------------------------------------------------------------------------------------------------
+
+export type Connecting =
+  | { step: 'idle' }
+  | { step: 'waiting'; url: string; refused?: string }
+  | { step: 'closed'; refused?: string }
+  | { step: 'failed'; error: ApiError }
+  | { step: 'done'; channel: Channel };
+
+interface Watch {
+  before: Channel;
+  popup: Window | null;
+  timer: number;
+  closedAt: number;
+  url: string;
+}
+
+/** Opens the provider's window and watches the channel until the consent is there. The window belongs to the provider: nothing is read of it. */
+export function useConnect(tenant: string, onDone?: (c: Channel) => void) {
+  const [state, set] = useState<Connecting>({ step: 'idle' });
+  const watch = useRef<Watch | null>(null);
+  const end = () => {
+    if (watch.current) clearInterval(watch.current.timer);
+    watch.current = null;
+  };
+  useEffect(() => end, []);
+
+  const look = async () => {
+    const w = watch.current;
+    if (!w) return;
+    const path = `/v1/tenants/${tenant}/channels/${w.before.id}`;
+    const consent = await get<Consent>(`${path}/connect`).catch(() => null);
+    if (watch.current !== w) return;
+    if (consent?.state === 'done') {
+      const now = await get<Channel>(path).catch(() => null);
+      if (watch.current !== w || !now) return;
+      end();
+      set({ step: 'done', channel: now });
+      toast(`Connected as ${now.auth.account ?? consent.account}`);
+      onDone?.(now);
+      return;
+    }
+    const refused = consent?.state === 'failed' ? (consent.detail ?? 'The consent came to nothing.') : undefined;
+    if (w.popup?.closed) {
+      // The answer may still be on its way when the window is gone.
+      w.closedAt ||= Date.now();
+      if (Date.now() - w.closedAt > 3000) {
+        end();
+        set({ step: 'closed', refused });
+      }
+    } else {
+      set({ step: 'waiting', url: w.url, refused });
+    }
+  };
+  useNews((news) => {
+    if (news.kind !== 'mail' && (news.kind === 'all' || news.channel === watch.current?.before.id)) void look();
+  });
+
+  /** In the click itself, or the browser refuses the window. `channel`: what to connect, perhaps made only now. */
+  const start = async (channel: () => Promise<Channel>, hint?: string | null) => {
+    end();
+    const popup = window.open('', 'mailherd-connect', 'popup,width=560,height=760');
+    try {
+      const before = await channel();
+      const answer = await call<Connect>('POST', `/v1/tenants/${tenant}/channels/${before.id}/connect`, {
+        bind_browser: true,
+        ...(hint ? { login_hint: hint } : {}),
+      });
+      if (popup && !popup.closed) popup.location.href = answer.authorize_url;
+      watch.current = { before, popup, closedAt: 0, url: answer.authorize_url, timer: window.setInterval(look, 1500) };
+      set({ step: 'waiting', url: answer.authorize_url });
+    } catch (error) {
+      popup?.close();
+      set({ step: 'failed', error: error as ApiError });
+    }
+  };
+  return {
+    state,
+    start,
+    cancel: () => {
+      end();
+      set({ step: 'idle' });
+    },
+  };
+}
+
+export function ConnectNotice({ state, cancel }: { state: Connecting; cancel: () => void }) {
+  if (state.step === 'waiting') {
+    return (
+      <Notice
+        tone={state.refused ? 'warn' : 'busy'}
+        title={state.refused ? 'Nothing was changed yet' : 'Waiting for consent'}
+        live
+        actions={
+          <>
+            <a class="button slim" href={state.url} target="mailherd-connect" rel="opener">
+              Open the window again
+            </a>
+            <Button slim kind="quiet" onClick={cancel}>
+              Stop waiting
+            </Button>
+          </>
+        }
+      >
+        {state.refused ? (
+          <>{state.refused} Go on in the window, or press the button again.</>
+        ) : (
+          <>Sign in with the account that owns the mailbox and allow access in the provider's window. Nothing changes until that is done.</>
+        )}
+      </Notice>
+    );
+  }
+  if (state.step === 'closed')
+    return (
+      <Notice tone="warn" title={state.refused ? 'Nothing was changed' : 'The window was closed before consent was given'} live>
+        {state.refused ?? 'Nothing was changed.'} Press the button again when you are ready.
+      </Notice>
+    );
+  if (state.step === 'failed')
+    return (
+      <Notice tone="bad" title="Connect could not begin" live>
+        {state.error.message}
+      </Notice>
+    );
+  if (state.step === 'done')
+    return (
+      <Notice tone="good" title={`Connected as ${state.channel.auth.account}`} live>
+        {state.channel.auth.mailbox ? `Opens the shared mailbox ${state.channel.auth.mailbox}.` : 'The consent is stored.'}
+      </Notice>
+    );
+  return null;
+}
+
+/** A link for whoever owns the mailbox: consent is given without the administrator knowing a password. */
+export function OwnerLink({ c, onClose }: { c: Channel; onClose: () => void }) {
+  const [made, setMade] = useState<{ url: string; expires_at: string } | null>(null);
+  const act = useAct();
+  useEffect(() => {
+    void act.run(async () => setMade(await call('POST', `/v1/tenants/${c.tenant}/channels/${c.id}/connect`, { link: true })));
+  }, []);
+  return (
+    <Dialog title="A link for the mailbox's owner" onClose={onClose}>
+      <p class="muted">
+        Send it to the person who owns {c.address || 'the mailbox'}. It works once and ends by itself; the channel connects when they have allowed
+        access.
+      </p>
+      {act.error && <Problem error={act.error} />}
+      {made && (
+        <>
+          <SecretOnce what="Link" value={made.url} />
+          <p class="small">
+            It ends <Time at={made.expires_at} />.
+          </p>
+        </>
+      )}
+      <div class="actions">
+        <Button onClick={onClose}>Close</Button>
+      </div>
+    </Dialog>
+  );
+}
