@@ -105,13 +105,18 @@ export function startNews() {
   source.onerror = () => {
     setLink(false);
     // A refusal (signed out, a node that stops) is final for the browser: come again by ourselves.
-    if (source?.readyState === EventSource.CLOSED) {
-      source = null;
-      setTimeout(() => {
-        if (!source && listeners.size > 0) currentSession().then(startNews, () => setTimeout(startNews, 5000));
-      }, 2000);
-    }
+    if (source?.readyState !== EventSource.CLOSED) return;
+    source = null;
+    setTimeout(again, 2000);
   };
+}
+
+function again() {
+  if (source || listeners.size === 0) return;
+  currentSession().then(startNews, (e: ApiError) => {
+    if (e.status === 401) onSignedOut();
+    else setTimeout(again, 5000);
+  });
 }
 
 export function stopNews() {

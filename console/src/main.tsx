@@ -93,7 +93,7 @@ function Frame({ session, theme, toggle, onSignedOut }: { session: Session; them
   const at = path[0] === 't' ? path[1] : session.tenant;
   const tenant = at ?? (last || null);
   const tenants = useLoaded<Tenant>(tenant ? `/v1/tenants/${tenant}` : null);
-  const overview = useLoaded<Overview>('/v1/overview', (n) => n.kind === 'channel', 3000);
+  const overview = useLoaded<Overview>('/v1/overview', (n) => n.kind === 'channel', 5000);
   const key = path.join('/');
   useEffect(() => {
     if (at) {

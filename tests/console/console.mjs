@@ -114,6 +114,15 @@ export class Console {
     if (pictures) await this.page.screenshot({ path: join(pictures, `${name}.png`) });
   }
 
+  picture = (name) => (pictures ? join(pictures, `${name}.png`) : undefined);
+
+  /** The window that a click opens, when it shows something. */
+  async popup(click) {
+    const [popup] = await Promise.all([this.context.waitForEvent('page'), click()]);
+    await popup.waitForURL((url) => url.href.startsWith('http'));
+    return popup;
+  }
+
   async firstLoad() {
     const page = await this.context.newPage();
     const client = await this.context.newCDPSession(page);

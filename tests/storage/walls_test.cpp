@@ -22,6 +22,7 @@ class walls : public ::testing::TestWithParam<login> {
     const store::caller anyone;
     s.tenant = must(store.create_tenant("tenant", {100, 1 << 20})).id;
     s.key = must(store.create_api_key(anyone, s.tenant, "k", {static_cast<std::uint8_t>(s.tenant.value)})).id;
+    ASSERT_TRUE(store.create_session({static_cast<std::uint8_t>(s.tenant.value)}, {{s.tenant}, s.key, {}, {}}, seconds(600)));
     oauth_app a;
     a.tenant = s.tenant;
     a.client_secret = secret<>(std::string("secret"));
@@ -90,6 +91,9 @@ TEST_P(walls, a_tenants_key_gets_not_found_for_everything_of_another) {
   EXPECT_EQ(why(store.put_credential(me, t, theirs.channel, {}, "key")), failure::not_found);
   EXPECT_EQ(why(store.list_events(me, t, theirs.channel, 10, "")), failure::not_found);
   EXPECT_EQ(why(store.feed(me, t, std::nullopt, 0, 10)), failure::not_found);
+  EXPECT_EQ(why(store.newest(me, t, std::nullopt, 0, 10)), failure::not_found);
+  EXPECT_EQ(why(store.activity(me, t, theirs.channel, seconds(60), 60)), failure::not_found);
+  EXPECT_EQ(why(store.activity(me, mine.tenant, theirs.channel, seconds(60), 60)), failure::not_found);
   EXPECT_EQ(why(store.get_message(me, message)), failure::not_found);
   EXPECT_EQ(why(store.read_body(me, message, sink)), failure::not_found);
   EXPECT_EQ(why(store.read_body_from(me, message, 1, sink)), failure::not_found);

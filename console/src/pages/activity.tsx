@@ -13,7 +13,11 @@ const spans: [string, string][] = [
 
 export function ActivityCard({ tenant, id }: { tenant: string; id: string }) {
   const [by, setBy] = useState('hour');
-  const loaded = useLoaded<Activity>(`/v1/tenants/${tenant}/channels/${id}/activity?span=${by}`, (n) => n.kind !== 'all' && n.tenant === tenant, 1500);
+  const loaded = useLoaded<Activity>(
+    `/v1/tenants/${tenant}/channels/${id}/activity?span=${by}`,
+    (n) => n.kind !== 'all' && n.tenant === tenant,
+    3000,
+  );
   return (
     <Card
       title="Messages and lag"

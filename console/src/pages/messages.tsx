@@ -6,7 +6,7 @@ import type { Channel, Message, MessageDetail, Page } from '../types';
 import { Icon } from '../ui/icons';
 import { Button, Card, Empty, Head, Notice, Problem, Shown, Skeleton, useAct } from '../ui/ui';
 import { bytes, clock, person } from '../words';
-import { MessageRows } from './channel';
+import { MessageRows } from './channel-cards';
 
 export function MessagesPage({ tenant, channel }: { tenant: string; channel: string }) {
   const path = `/v1/tenants/${tenant}/messages/newest?limit=50${channel && `&channel=${channel}`}`;

@@ -29,7 +29,8 @@ export function OverviewPage({ session }: { session: Session }) {
 function Attention({ channels, names, operator }: { channels: Channel[]; names: Map<string, string>; operator: boolean }) {
   const blocked = new Map<string, Channel[]>();
   const rest: Channel[] = [];
-  for (const c of channels) {
+  const worst = (c: Channel) => (c.auth.switch.state === 'failed' ? 2.5 : (states[c.state]?.order ?? 99));
+  for (const c of [...channels].sort((a, b) => worst(a) - worst(b))) {
     // One incident of an OAuth app is one line, however many channels wait for it.
     if (c.state === 'app_blocked' && c.auth.app) blocked.set(`${c.tenant}/${c.auth.app}`, [...(blocked.get(`${c.tenant}/${c.auth.app}`) ?? []), c]);
     else rest.push(c);

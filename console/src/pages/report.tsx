@@ -1,4 +1,5 @@
 // Test connection: every step with its time, what failed and what to do next.
+import { useEffect, useRef } from 'preact/hooks';
 import type { TestReport } from '../types';
 import { Icon } from '../ui/icons';
 import { Notice } from '../ui/ui';
@@ -6,9 +7,12 @@ import { count, plural, testSteps } from '../words';
 
 export function Report({ report }: { report: TestReport }) {
   const failed = report.steps.find((s) => !s.ok);
+  const top = useRef<HTMLDivElement>(null);
+  // Whoever pressed the button below the form looks there.
+  useEffect(() => top.current?.scrollIntoView({ block: 'nearest' }), []);
   const total = report.steps.reduce((n, s) => n + s.ms, 0);
   return (
-    <div class="stack">
+    <div class="stack" ref={top}>
       {report.ok ? (
         <Notice tone="good" title="The connection works" live>
           {report.messages !== null ? (
