@@ -25,6 +25,9 @@ constexpr seconds loaded_is_fresh{5};
 /// Those who wait for a token whose rotation cannot be written are told so after this long; the writing goes on.
 constexpr seconds rotation_patience{60};
 constexpr seconds stop_patience{10};
+/// Another node renews the same grant: how often is looked, and for how long altogether.
+constexpr seconds hold_look{1};
+constexpr seconds hold_patience = limits::token_hold + seconds(10);
 /// Rounds of one refresh: the credential changed under it, or somebody else rotated.
 constexpr unsigned rounds_at_most = 4;
 /// Generations that matter: the serving one, its successor, and what they superseded a moment ago.
@@ -83,7 +86,8 @@ struct token_refresher_state {
     unsigned rounds = 0;
     bool changed = false;                        ///< the credential changed under it: its answer may be about the old one
     bool asked = false;                          ///< the endpoint knows: a rotated token may be on its way
-    mono_time began{};
+    bool held = false;                           ///< nobody else renews this grant
+    mono_time began{}, first_began{};            ///< this round, the first one
     loaded_grant grant;
     std::optional<error> refusal;                ///< of `grant.who.refresh_token`, before it is believed
     std::optional<oauth2::token_reply> reply;    ///< whose refresh token is not durable yet
@@ -105,6 +109,8 @@ struct token_refresher_state {
   std::optional<run> current;
   std::uint64_t serial = 0;
   oauth2::client_auth how = oauth2::client_auth::body;   ///< what the provider accepted last
+  std::int64_t holder = 0;                     ///< this actor's name towards other nodes
+  bool releasing = false;
   bool stopping = false;
 
  private:
@@ -160,28 +166,42 @@ void token_refresher_state::resolve(const request_ptr& request) {
 }
 
 void token_refresher_state::pump() {
-  if (current) return;
+  if (current || releasing) return;
   for (auto& [generation, s] : slots) {
     if (s.waiting.empty()) continue;
     current.emplace();
     current->generation = generation;
+    current->first_began = self->clock().now();
     return begin_round();
   }
   if (stopping) self->quit();
 }
 
-/// Always from the row: another node, a consent or an administrator may have written since.
+/// Always from the row: another node, a consent or an administrator may have written since. And held before it is read: what is read and then used is
+/// the newest, and used once.
 void token_refresher_state::begin_round() {
   current->began = self->clock().now();
   current->changed = false;
   ++current->rounds;
   ask_store<loaded_grant>(
       self, *env->store, deadline::after(current->began, load_deadline),
-      [g = guard, generation = current->generation](store::session& s) { return load_grant(s, g, generation); },
+      [g = guard, generation = current->generation, holder = holder, spent = current->reply.has_value()](store::session& s) -> result<loaded_grant> {
+        const auto mine = spent ? result<bool>(true) : s.mail.hold_grant(g, holder, limits::token_hold);
+        if (!mine) return fail(mine.error());
+        if (!*mine) return fail(failure::store_busy, "the grant is being renewed on another node");
+        return load_grant(s, g, generation);
+      },
       [this](result<loaded_grant> loaded) { on_loaded(std::move(loaded)); }, true);
 }
 
 void token_refresher_state::on_loaded(result<loaded_grant> loaded) {
+  const bool taken = !loaded && loaded.error().code == failure::store_busy;
+  if (taken && !stopping && self->clock().now() - current->first_began < hold_patience) {
+    --current->rounds;
+    timers.after(self, hold_look, [this] { begin_round(); });
+    return;
+  }
+  current->held = current->held || !taken;   // also after an error: it may have been done
   if (!loaded) return refuse(loaded.error());
   if (stopping && !current->reply) return refuse({failure::cancelled, "the channel ends", {}});
   if (current->reply) return after_conflict(*loaded);
@@ -331,8 +351,18 @@ void token_refresher_state::refuse(error why) {
 }
 
 void token_refresher_state::done() {
+  const bool held = current->held;
   current.reset();
-  pump();
+  if (!held) return pump();
+  releasing = true;
+  ask_store<void>(
+      self, *env->store, deadline::after(self->clock().now(), load_deadline),
+      [g = guard, holder = holder](store::session& s) { return s.mail.release_grant(g, holder); },
+      [this, me = keep()](const result<void>&) {   // a lost one runs out by itself
+        releasing = false;
+        pump();
+      },
+      true);
 }
 
 void token_refresher_state::changed() {
@@ -349,7 +379,7 @@ void token_refresher_state::stop() {
   for (auto& [generation, s] : slots) {
     for (const auto& r : std::exchange(s.waiting, {})) r->then(fail(failure::cancelled, "the channel ends"));
   }
-  if (!current || !(current->asked || current->reply)) return self->quit();
+  if (!current && !releasing) return self->quit();
   timers.after(self, limits::token_deadline + stop_patience, [this] {
     env->report->log(log_level::error, "refresher ends before a rotated token could be stored", {{"channel", to_string(guard.channel)}});
     self->quit();
@@ -361,6 +391,7 @@ token_refresher_actor::behavior_type token_refresher(token_refresher_actor::stat
   auto& state = self->state;
   state.env = env;
   state.guard = guard;
+  state.holder = static_cast<std::int64_t>(env->random() >> 1U);
   self->set_exit_handler([&state](const caf::exit_msg&) { state.stop(); });
   return {
       [](const continuation& rest) { rest.run(); },

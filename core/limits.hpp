@@ -230,6 +230,9 @@ constexpr unsigned message_tries = 3;
 constexpr seconds token_renew_ahead{300};
 /// One request to a token endpoint.
 constexpr seconds token_deadline{30};
+/// A grant that is being renewed is nobody else's for so long. Longer than one exchange with the token endpoint takes.
+constexpr seconds token_hold{40};
+static_assert(token_hold > token_deadline);
 /// After an answer that only an administrator can change the endpoint is asked again this seldom.
 constexpr seconds token_blocked_retry{15 * 60};
 /// Lease of a node incarnation, and how often it is renewed; what an operator may choose instead.

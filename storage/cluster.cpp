@@ -112,6 +112,7 @@ result<void> pg_mail_store::sweep() {
     link_.run(sql::sweep_keys);
     link_.run(sql::sweep_lives);
     link_.run(sql::sweep_tries);
+    link_.run(sql::sweep_grant_holds);
     link_.run(sql::sweep_credentials);
     return {};
   });

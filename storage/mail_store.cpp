@@ -212,4 +212,17 @@ result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::
   });
 }
 
+// In a transaction of its own, not under the lease: the owner and whoever stands by to become it may both be in need of a token.
+result<bool> pg_mail_store::hold_grant(const lease_guard& guard, std::int64_t holder, seconds hold) {
+  const auto mine = link_.once({}, sql::hold_grant, guard.tenant, guard.channel, holder, hold.count());
+  if (!mine) return fail(mine.error());
+  return !mine->empty();
+}
+
+result<void> pg_mail_store::release_grant(const lease_guard& guard, std::int64_t holder) {
+  const auto done = link_.once({}, sql::release_grant, guard.tenant, guard.channel, holder);
+  if (!done) return fail(done.error());
+  return {};
+}
+
 }  // namespace mailherd::store

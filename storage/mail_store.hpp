@@ -39,6 +39,8 @@ class pg_mail_store final : public mail_store {
   result<channel_load> load_channel(tenant_id tenant, channel_id channel) override;
   result<void> rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                     const std::string& account) override;
+  result<bool> hold_grant(const lease_guard& guard, std::int64_t holder, seconds hold) override;
+  result<void> release_grant(const lease_guard& guard, std::int64_t holder) override;
   result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) override;
   result<void> renew(const incarnation& self, seconds ttl) override;
   result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) override;

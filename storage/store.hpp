@@ -169,6 +169,11 @@ class mail_store {
   virtual result<void> rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                             const std::string& account) = 0;
 
+  /// Before a refresh token is read in order to be used: nobody else on any node renews this channel's grant within `hold`, unless `release_grant` comes
+  /// first. False: somebody else does. Who holds it already holds it on. (Default: a store of one node.)
+  virtual result<bool> hold_grant(const lease_guard& /*guard*/, std::int64_t /*holder*/, seconds /*hold*/) { return true; }
+  virtual result<void> release_grant(const lease_guard& /*guard*/, std::int64_t /*holder*/) { return {}; }
+
   // -- cluster: incarnations and leases ------------------------------------------------------------------------------------------------
 
   struct incarnation {

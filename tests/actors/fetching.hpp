@@ -32,6 +32,7 @@ class fetching : public world {
     env.reactors = {&reactor};
     env.dialer = &net;
     store.stores = &mail;
+    mail.clock = [this] { return now(); };
     net.listen("mail.test:993", imap.maker());
     net.listen("mail.test:995", pop3.maker());
     gate = owned(actors::spawn_storage_gate(system, env));

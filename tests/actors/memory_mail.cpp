@@ -253,4 +253,20 @@ result<void> memory_mail::rotate_refresh_token(const store::lease_guard& guard, 
   return done;
 }
 
+result<bool> memory_mail::hold_grant(const store::lease_guard& guard, std::int64_t holder, seconds hold) {
+  if (auto why = fault ? fault("hold_grant") : std::nullopt) return fail(*why, "no hold");
+  const auto now = clock ? clock() : mono_time{};
+  const auto [at, made] = grant_holds.try_emplace(guard.channel, holder, now + hold);
+  if (!made && at->second.first != holder && (!clock || at->second.second > now)) return false;
+  at->second = {holder, now + hold};
+  return true;
+}
+
+result<void> memory_mail::release_grant(const store::lease_guard& guard, std::int64_t holder) {
+  if (auto why = fault ? fault("release_grant") : std::nullopt) return fail(*why, "no release");
+  const auto at = grant_holds.find(guard.channel);
+  if (at != grant_holds.end() && at->second.first == holder) grant_holds.erase(at);
+  return {};
+}
+
 }  // namespace mailherd::test

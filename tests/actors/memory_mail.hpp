@@ -56,6 +56,9 @@ class memory_mail : public fake_mail {
   /// Asked after every commit: true loses its answer (the connection broke when it was given).
   std::function<bool()> lose_answer;
   std::size_t commits = 0;
+  /// Who renews which grant, and until when; without a clock a hold lasts until it is given back.
+  std::map<channel_id, std::pair<std::int64_t, mono_time>> grant_holds;
+  std::function<mono_time()> clock;
 
   row& add(tenant_id tenant, channel_id channel);
 
@@ -75,6 +78,8 @@ class memory_mail : public fake_mail {
   result<channel_load> load_channel(tenant_id tenant, channel_id channel) override;
   result<void> rotate_refresh_token(const store::lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                     const std::string& account) override;
+  result<bool> hold_grant(const store::lease_guard& guard, std::int64_t holder, seconds hold) override;
+  result<void> release_grant(const store::lease_guard& guard, std::int64_t holder) override;
 
  private:
   result<row*> holder(std::string_view what, const store::lease_guard& guard);

@@ -341,5 +341,58 @@ TEST_F(refresher, shows_no_secret_in_its_log) {
   }
 }
 
+TEST_F(refresher, a_grant_is_renewed_by_one_node_at_a_time) {
+  // The owner of the channel and the node that stands by to take it over: both want a token at the same moment.
+  const auto there = owned(spawn_token_refresher(system, env, {tenant, channel, 1}));
+  std::vector<result<access_token>> theirs;
+  const auto ask_there = [&] {
+    auto r = std::make_shared<token_request>();
+    r->generation = 1;
+    r->then = {me(), [&theirs](result<access_token> t) { theirs.push_back(std::move(t)); }};
+    caf::anon_send(there, token_atom::value, std::move(r));
+    settle();
+  };
+  ask();
+  ask_there();
+  advance(seconds(10));
+  EXPECT_EQ(http.sent, 1U) << "a refresh token that is used twice at once is taken for stolen";
+  reply("t1", "r1");
+  EXPECT_EQ(last(), "t1");
+  advance(seconds(2));
+  ASSERT_EQ(http.sent, 2U);
+  EXPECT_NE(http.bodies[1].find("refresh_token=r1"), std::string::npos) << "with what the first one made durable";
+  reply("t2", "r2");
+  ASSERT_EQ(theirs.size(), 1U);
+  EXPECT_EQ(theirs[0]->value.reveal(), "t2");
+  EXPECT_EQ(stored(), "r2");
+  EXPECT_TRUE(mail.grant_holds.empty());
+}
+
+TEST_F(refresher, a_node_that_died_while_it_renewed_is_waited_for_no_longer_than_its_hold) {
+  mail.clock = [this] { return now(); };
+  mail.grant_holds[channel] = {4711, now() + limits::token_hold};
+  ask();
+  advance(limits::token_hold - seconds(2));
+  EXPECT_EQ(http.sent, 0U);
+  advance(seconds(4));
+  EXPECT_EQ(http.sent, 1U);
+  reply("t1", "r1");
+  EXPECT_EQ(last(), "t1");
+}
+
+TEST_F(refresher, gives_the_grant_back_after_a_refusal_and_when_it_is_stopped) {
+  ask();
+  refuse(503, "down");
+  EXPECT_TRUE(mail.grant_holds.empty());
+  advance(seconds(30));
+  ask();
+  ASSERT_EQ(http.sent, 2U);
+  EXPECT_FALSE(mail.grant_holds.empty());
+  caf::anon_send(it, stop_atom::value);
+  reply("t1", "r1");
+  EXPECT_TRUE(mail.grant_holds.empty());
+  EXPECT_EQ(stored(), "r1");
+}
+
 }  // namespace
 }  // namespace mailherd::actors

@@ -152,6 +152,20 @@ TEST_F(credential_test, a_rotated_refresh_token_replaces_the_one_that_was_used_a
   EXPECT_TRUE(loaded->record.has_grant);
 }
 
+TEST_F(credential_test, a_grant_is_held_by_one_at_a_time_and_by_the_dead_no_longer_than_they_said) {
+  constexpr std::int64_t me = 1, you = 2;
+  ASSERT_TRUE(store.hold_grant(guard(1, 11), me, seconds(40)));
+  EXPECT_TRUE(*store.hold_grant(guard(1, 11), me, seconds(40))) << "who holds it holds it on";
+  EXPECT_FALSE(*store.hold_grant(guard(1, 11), you, seconds(40)));
+  EXPECT_TRUE(*store.hold_grant(guard(1, 12), you, seconds(40))) << "another channel's is another one";
+  ASSERT_TRUE(store.release_grant(guard(1, 11), you));
+  EXPECT_FALSE(*store.hold_grant(guard(1, 11), you, seconds(40))) << "only its holder gives it back";
+  ASSERT_TRUE(store.release_grant(guard(1, 11), me));
+  EXPECT_TRUE(*store.hold_grant(guard(1, 11), you, seconds(40)));
+  database.query("UPDATE grant_holds SET until = now() - interval '1 second' WHERE channel_id = 11");
+  EXPECT_TRUE(*store.hold_grant(guard(1, 11), me, seconds(40)));
+}
+
 TEST_F(credential_test, the_serving_generation_is_loaded_beside_the_newest) {
   put(2, "new");
   database.query("UPDATE channels SET generation = 2 WHERE channel_id = 11; UPDATE channel_status SET observed_generation = 1 WHERE channel_id = 11");

@@ -1,0 +1,1 @@
+DELETE FROM grant_holds WHERE until < now() - interval '1 hour'
