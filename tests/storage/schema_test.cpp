@@ -1,4 +1,5 @@
 // The schema as such: every statement can be prepared, migrations are idempotent and never go back.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "storage/migrate.hpp"
@@ -47,6 +48,31 @@ TEST_P(schema, a_database_newer_than_the_program_is_refused) {
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, failure::conflict);
   EXPECT_NE(done.error().detail.find("newer"), std::string::npos);
+}
+
+// In the middle of an upgrade a node of the version before may crash: it has to come back, not to wait for its turn.
+TEST_P(schema, a_newer_database_that_only_added_is_accepted) {
+  const test_database db(GetParam());
+  const auto now = store::schema_version();
+  db.query(fmt::format("INSERT INTO schema_migrations (version, name, oldest) VALUES ({}, 'expands', {})", now + 1, now));
+  EXPECT_TRUE(store::run_migrations(db.url()));
+  EXPECT_EQ(db.query("SELECT max(version) FROM schema_migrations"), std::to_string(now + 1)) << "and nothing of it is undone";
+  db.query(fmt::format("INSERT INTO schema_migrations (version, name, oldest) VALUES ({}, 'contracts', {})", now + 2, now + 1));
+  const auto done = store::run_migrations(db.url());
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, failure::conflict);
+}
+
+TEST_P(schema, every_migration_says_which_programs_it_leaves_working) {
+  const test_database db(GetParam());
+  EXPECT_EQ(db.query("SELECT count(*) FROM schema_migrations WHERE oldest IS NULL OR oldest > version"), "0");
+}
+
+TEST_P(schema, a_database_of_before_that_is_brought_to_say_it) {
+  const test_database db(GetParam());
+  db.query("ALTER TABLE schema_migrations DROP COLUMN oldest");
+  ASSERT_TRUE(store::run_migrations(db.url()));
+  EXPECT_EQ(db.query("SELECT count(*) FROM information_schema.columns WHERE table_name = 'schema_migrations' AND column_name = 'oldest'"), "1");
 }
 
 TEST_P(schema, a_node_holds_no_rights_that_pass_the_wall) {
