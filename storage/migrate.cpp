@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "queries.hpp"
 #include "storage/connection.hpp"
@@ -56,8 +57,11 @@ result<void> migrate(pqxx::nontransaction& db) {
   const auto present = state[0][0].as<int>();
   auto oldest = state[0][1].as<int>();
   if (present > schema_version()) return judge_newer(db, present);
+  // Not "above the newest": of two branches the one with the higher number may have come first.
+  std::set<int> applied;
+  for (const auto& row : db.exec("SELECT version FROM schema_migrations")) applied.insert(row[0].as<int>());
   for (const auto& m : sql::all_migrations()) {
-    if (m.version <= present) continue;
+    if (applied.contains(m.version)) continue;
     oldest = oldest_after(m.text, oldest);
     db.exec(fmt::format("BEGIN;\n{};\nINSERT INTO schema_migrations (version, name, oldest) VALUES ({}, {}, {});\nCOMMIT", m.text, m.version,
                         db.quote(m.name), oldest));

@@ -56,6 +56,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: peers}
 spec:
+  clusterIP: None
   selector: {app: peers}
   ports:
     - {name: imaps, port: 10993}
