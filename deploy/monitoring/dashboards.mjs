@@ -27,7 +27,7 @@ const dashboards = {
     ['Error budget burnt, served (1: just kept)', 'short', 12, [[`mailherd:channels_unserved:ratio_avg1h{${NS}} / 0.005`, '1 h'], [`mailherd:channels_unserved:ratio_avg6h{${NS}} / 0.005`, '6 h'], [`mailherd:channels_unserved:ratio_avg3d{${NS}} / 0.005`, '3 d']]],
     ['Error budget burnt, fetch lag (1: just kept)', 'short', 12, [[`mailherd:fetch_late:ratio_rate1h{${NS}} / 0.01`, '1 h'], [`mailherd:fetch_late:ratio_rate6h{${NS}} / 0.01`, '6 h'], [`mailherd:fetch_late:ratio_rate3d{${NS}} / 0.01`, '3 d']]],
     ['Webhooks: deliveries', 'cps', 12, [[rate('webhook_deliveries_total', 'result'), '{{result}}']]],
-    ['Webhooks: events that wait', 'short', 12, [[`max(mailherd_webhook_backlog{${NS}})`, 'backlog']]],
+    ['Webhooks: events that wait', 'short', 12, [[`sum(mailherd_webhook_backlog{${NS}})`, 'backlog']]],
     ['Channels by node', 'short', 12, [[`max by (pod) (mailherd_leases_owned{${NS}})`, '{{pod}}']], 'stack'],
     ['Versions', 'short', 12, [[`count by (version) (mailherd_build_info{${NS}})`, '{{version}}']], 'stack'],
   ]],

@@ -240,9 +240,19 @@ def roll(herd):
 
 
 def machine_with_node(herd):
-    for p in herd.pods().values():
-        if p["spec"]["nodeName"] not in herd.homes.values():
-            return p["spec"]["nodeName"], [q["metadata"] for q in herd.pods().values() if q["spec"]["nodeName"] == p["spec"]["nodeName"]]
+    """A machine that may go away, and the pods on it. If none has a pod any more, one is brought there: the scheduler spreads what starts anew."""
+    for _ in range(4):
+        pods = herd.pods()
+        free = [p for p in pods.values() if p["spec"].get("nodeName") not in herd.homes.values()]
+        if free:
+            machine = free[0]["spec"]["nodeName"]
+            return machine, [p["metadata"] for p in free if p["spec"]["nodeName"] == machine]
+        if not set(herd.machines) - set(herd.homes.values()):
+            break
+        where = [p["spec"]["nodeName"] for p in pods.values()]
+        crowded = next(p["metadata"] for p in pods.values() if where.count(p["spec"]["nodeName"]) > 1)
+        kubectl("delete", "pod", crowded["name"])
+        herd.ready(uids_gone=[crowded["uid"]])
     return None, []
 
 
@@ -294,7 +304,7 @@ EVENTS = [quiet, delete_pod, kill_pod, roll, evict_two, drain_machine, kill_mach
 
 def line(r):
     return (f"{r['mails']} mails: {r['missing']} missing, {r['doubled']} doubled, {r['other']} unknown, {r['gaps']} gaps; of {r['of_phase']} sent meanwhile "
-            f"p50 {r['p50']} s, p99 {r['p99']} s, max {r['max']} s; API refused {r['api_refused']} times")
+            f"p50 {r['p50']} s, p99 {r['p99']} s, max {r['max']} s; {r['api_unanswered']} of {r['api_asked']} API calls without an answer")
 
 
 def wrong(r):

@@ -121,10 +121,19 @@ userdb {{
 
 
 class Api:
-    """The herd's API at whichever address answers. Every refusal is counted: a roll-out should not be noticed here."""
+    """The herd's API at whichever address answers."""
 
     def __init__(self, urls, token):
-        self.urls, self.token, self.refused = urls, token, 0
+        self.urls, self.token = urls, token
+
+    def try_once(self, turn):
+        """Somebody who looks in now and then, without patience: what a roll-out does to callers."""
+        request = urllib.request.Request(self.urls[turn % len(self.urls)] + "/v1/cluster", headers={"Authorization": f"Bearer {self.token}"})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def ask(self, method, path, body=None, patience=90):
         until, turn = time.time() + patience, 0
@@ -142,7 +151,6 @@ class Api:
                     raise RuntimeError(f"{method} {path}: {said}") from e
             except OSError as e:
                 said = str(e)
-            self.refused += 1
             if time.time() > until:
                 raise RuntimeError(f"{method} {path}: no good answer for {patience} s, at last from {url}: {said}")
             time.sleep(0.2)
@@ -160,7 +168,9 @@ class World:
         tls = self.folder / "tls"
         config = dovecot_config(self.folder, os.environ.get("PEER_CERTIFICATE", tls / "peer.crt"), os.environ.get("PEER_KEY", tls / "peer.key"))
         self.dovecot = subprocess.Popen(["dovecot", "-F", "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.asked = self.unanswered = 0
         threading.Thread(target=self.send_for_ever, daemon=True).start()
+        threading.Thread(target=self.ask_for_ever, daemon=True).start()
 
     # ---- mail that keeps coming
     def send_for_ever(self):
@@ -187,6 +197,14 @@ class World:
             with self.lock:
                 self.sent.append((now, to))
 
+    def ask_for_ever(self):
+        while True:
+            time.sleep(0.25)
+            if self.api is not None:
+                good = self.api.try_once(self.asked)
+                self.asked += 1
+                self.unanswered += not good
+
     # ---- what the drivers ask for
     def setup(self, urls, token, channels, pop3=0, tenants=3):
         self.api = Api(urls, token)
@@ -209,7 +227,7 @@ class World:
 
     def phase(self):
         self.phase_from = time.time()
-        self.api.refused = 0
+        self.asked = self.unanswered = 0
         return {"from": self.phase_from}
 
     def states(self):
@@ -256,7 +274,7 @@ class World:
         self.rate = rate
         delays = sorted(d for sent, d in self.delays() if sent >= since)
         at = lambda q: round(delays[min(len(delays) - 1, int(q * len(delays)))], 3) if delays else None
-        out.update({"of_phase": len(delays), "p50": at(0.5), "p99": at(0.99), "max": at(1.0), "api_refused": self.api.refused})
+        out.update({"of_phase": len(delays), "p50": at(0.5), "p99": at(0.99), "max": at(1.0), "api_asked": self.asked, "api_unanswered": self.unanswered})
         return out
 
     def delays(self):
