@@ -124,8 +124,11 @@ patches:
   - target: {{kind: NetworkPolicy, name: mailherd}}
     patch: |-
       - {{op: add, path: /spec/egress/-, value: {{to: [{{podSelector: {{matchLabels: {{app: peers}}}}}}]}}}}
+  # It stays where it is and ends with the test: no volume is used up.
   - target: {{kind: StatefulSet, name: database}}
     patch: |-
+      - {{op: remove, path: /spec/volumeClaimTemplates}}
+      - {{op: add, path: /spec/template/spec/volumes/-, value: {{name: data, emptyDir: {{}}}}}}
       - {{op: add, path: /spec/template/spec/nodeSelector, value: {{kubernetes.io/hostname: {database}}}}}
   - target: {{kind: StatefulSet, name: peers}}
     patch: |-
