@@ -45,6 +45,7 @@ struct test_subject {
   incoming_settings incoming;
   credential auth;
   std::optional<oauth_app> app;
+  std::string address = {};            ///< the channel's: who signs in with a grant whose account is not known
 };
 
 /// The tests that an API must not allow to be a weapon: how many may run at once in one node.

@@ -146,6 +146,7 @@ void prober_state::connect(std::uint64_t epoch, const access_token* token) {
   if (token) {
     plan.access_token = token->value;
     plan.username = !subject.auth.mailbox.empty() ? subject.auth.mailbox : !subject.auth.account.empty() ? subject.auth.account : token->account;
+    if (plan.username.empty()) plan.username = subject.address;   // as the fetcher does
   } else {
     plan.username = subject.auth.username;
     plan.password = subject.auth.password;

@@ -149,7 +149,8 @@ void test_channel(service& s, const call& c) {
     if (!loaded) return s.failed(loaded.error());
     if (!loaded->record.has_grant)
       return problem(409, "consent-pending", "Consent pending", "There is no consent to test with yet: press Connect and sign in first.");
-    actors::test_subject subject{c->tenant, id, loaded->record.generation, loaded->record.spec.incoming, loaded->credential, loaded->app};
+    actors::test_subject subject{c->tenant, id, loaded->record.generation, loaded->record.spec.incoming, loaded->credential, loaded->app,
+                                  loaded->record.spec.address};
     run_test(s, c, std::move(subject));
     return std::nullopt;
   });
@@ -166,7 +167,7 @@ void test_connection(service& s, const call& c) {
     if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return s.failed(tenant.error());
     std::optional<oauth_app> app;
     if (auto wrong = check_app(s, c, db, in.auth, "auth.", &app)) return std::move(*wrong);
-    run_test(s, c, {c->tenant, {}, 0, in.spec.incoming, in.auth, std::move(app)});
+    run_test(s, c, {c->tenant, {}, 0, in.spec.incoming, in.auth, std::move(app), in.spec.address});
     return std::nullopt;
   });
 }

@@ -40,6 +40,7 @@ const kinds: Record<string, string> = {
   switch: 'Switch of sign-in',
   credential: 'New credentials',
   test: 'Test',
+  move: 'Moved',
   moved: 'Moved',
   connect: 'Connect',
   consent: 'Consent',

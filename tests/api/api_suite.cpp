@@ -242,6 +242,7 @@ TEST_F(api_suite, a_channel_lives_and_its_secrets_never_come_out) {
   EXPECT_EQ(r.json()["steps"][1]["reason"], "connect_refused");
   ASSERT_EQ(api_.control.tested.size(), 1u);
   EXPECT_EQ(api_.control.tested[0].auth.password.reveal(), "second-canary") << "the newest credentials are tried";
+  EXPECT_NE(api_.control.tested[0].address, "") << "who signs in with a grant whose account is not known";
   EXPECT_EQ(api_.control.tested[0].incoming.proxy->password.reveal(), "proxy-canary") << "editing keeps the proxy's password";
 
   EXPECT_GE(api_.call("GET", path + "/events").json()["items"].size(), 1u);
