@@ -206,9 +206,13 @@ export interface Delivery {
   error: string | null;
   response: string | null;
 }
+/** Of a browser's flow, or of a device's. */
 export interface Connect {
-  authorize_url: string;
+  authorize_url?: string;
   expires_at: string;
+  user_code?: string;
+  verification_uri?: string;
+  verification_uri_complete?: string | null;
 }
 export interface Consent {
   flow: string;

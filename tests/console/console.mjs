@@ -116,6 +116,34 @@ export class Console {
 
   picture = (name) => (pictures ? join(pictures, `${name}.png`) : undefined);
 
+  /** An address of ours that webhooks are sent to. */
+  async receiver() {
+    const hook = { status: 200, bodies: [], waiting: [] };
+    const server = createServer((req, res) => {
+      let text = '';
+      req
+        .on('data', (part) => {
+          text += part;
+        })
+        .on('end', () => {
+          hook.bodies.push(JSON.parse(text));
+          res.writeHead(hook.status).end();
+          hook.waiting = hook.waiting.filter((w) => !w());
+        });
+    });
+    await new Promise((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    server.unref();
+    hook.url = `http://127.0.0.1:${server.address().port}/hook`;
+    hook.got = (fits) =>
+      new Promise((resolve) => {
+        const look = () => (hook.bodies.some(fits) ? (resolve(), true) : false);
+        if (!look()) hook.waiting.push(look);
+      });
+    return hook;
+  }
+
   /** The window that a click opens, when it shows something. */
   async popup(click) {
     const [popup] = await Promise.all([this.context.waitForEvent('page'), click()]);

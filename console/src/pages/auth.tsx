@@ -144,7 +144,7 @@ export function AuthForm({
 
 export type Connecting =
   | { step: 'idle' }
-  | { step: 'waiting'; url: string; refused?: string }
+  | { step: 'waiting'; url: string; code?: string; refused?: string }
   | { step: 'closed'; refused?: string }
   | { step: 'failed'; error: ApiError }
   | { step: 'done'; channel: Channel };
@@ -155,6 +155,7 @@ interface Watch {
   timer: number;
   closedAt: number;
   url: string;
+  code?: string;
 }
 
 /** Opens the provider's window and watches the channel until the consent is there. The window belongs to the provider: nothing is read of it. */
@@ -191,7 +192,7 @@ export function useConnect(tenant: string, onDone?: (c: Channel) => void) {
         set({ step: 'closed', refused });
       }
     } else {
-      set({ step: 'waiting', url: w.url, refused });
+      set({ step: 'waiting', url: w.url, code: w.code, refused });
     }
   };
   useNews((news) => {
@@ -208,9 +209,11 @@ export function useConnect(tenant: string, onDone?: (c: Channel) => void) {
         bind_browser: true,
         ...(hint ? { login_hint: hint } : {}),
       });
-      if (popup && !popup.closed) popup.location.href = answer.authorize_url;
-      watch.current = { before, popup, closedAt: 0, url: answer.authorize_url, timer: window.setInterval(look, 1500) };
-      set({ step: 'waiting', url: answer.authorize_url });
+      // A grant of the kind device_code: the person types a code into the provider's page.
+      const url = answer.authorize_url ?? answer.verification_uri_complete ?? answer.verification_uri ?? '';
+      if (popup && !popup.closed) popup.location.href = url;
+      watch.current = { before, popup, closedAt: 0, url, code: answer.user_code, timer: window.setInterval(look, 1500) };
+      set({ step: 'waiting', url, code: answer.user_code });
     } catch (error) {
       popup?.close();
       set({ step: 'failed', error: error as ApiError });
@@ -244,6 +247,11 @@ export function ConnectNotice({ state, cancel }: { state: Connecting; cancel: ()
           </>
         }
       >
+        {state.code && (
+          <p>
+            Enter the code <b class="mono">{state.code}</b> in the window.
+          </p>
+        )}
         {state.refused ? (
           <>{state.refused} Go on in the window, or press the button again.</>
         ) : (
