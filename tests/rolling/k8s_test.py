@@ -344,11 +344,12 @@ def main():
             first = peer("settle", patience=180)
             print(f"  {options.channels} channels; states {peer('states')}; {line(first)}")
             for event in events:
+                owned = {n["name"]: n["channels"] for n in peer("cluster")["nodes"] if n["state"] != "lost"}
                 peer("phase")
                 measured = event(herd)
                 result = peer("settle", patience=180)
                 bad += bool(wrong(result))
-                print(f"{'FAIL' if wrong(result) else 'ok  '} {event.__name__}: {measured}\n    {line(result)}", flush=True)
+                print(f"{'FAIL' if wrong(result) else 'ok  '} {event.__name__}: {measured}\n    channels before: {owned}\n    {line(result)}", flush=True)
                 for example in result["examples"]:
                     print(f"    {example}")
         except BaseException:
