@@ -30,6 +30,7 @@ using app_id = strong_id<'a'>;         ///< an OAuth app registration
 using api_key_id = strong_id<'k'>;
 using event_id = strong_id<'e'>;       ///< an entry of a channel's history
 using blob_id = strong_id<'b'>;        ///< a large body stored in chunks
+using consent_id = strong_id<'o'>;     ///< one request for a person's consent
 using incarnation_id = strong_id<'n'>; ///< one life of one node
 
 template <char P>

@@ -135,6 +135,27 @@ constexpr seconds token_lifetime_default{30 * 60};
 constexpr seconds retry_after_max{24 * 3600};
 /// Life of a signed client assertion.
 constexpr seconds assertion_lifetime{300};
+/// An id_token, and the keys of one provider: more is not what a provider needs, and each key costs a parse.
+constexpr std::size_t id_token_bytes = 32 * kib;
+constexpr std::size_t signing_keys = 64;
+/// How far the provider's clock may be from ours.
+constexpr seconds id_token_skew{300};
+/// What providers say of themselves (endpoints, keys) is asked again after this long; a key that is not known, at most so often; and providers
+/// remembered: stops apps with invented addresses from filling memory.
+constexpr seconds provider_facts_life{3600};
+constexpr seconds provider_keys_pause{60};
+constexpr std::size_t providers_remembered = 1'000;
+/// A person has this long for a consent in the browser, and a mailbox's owner for the link that was sent to him: what an administrator may choose.
+constexpr seconds consent_life{15 * 60};
+constexpr seconds consent_link_life{3 * 24 * 3600};
+constexpr seconds consent_link_life_min{300};
+constexpr seconds consent_link_life_max{14 * 24 * 3600};
+/// From the browser's return to its page: code, keys, store.
+constexpr seconds consent_deadline{40};
+/// Consents that may be open for one channel; past it the oldest gives way. Stops a caller that only ever begins.
+constexpr std::size_t consents_open = 20;
+/// Device codes that one node asks about at once (store_busy).
+constexpr std::size_t device_flows = 1'000;
 
 // ---- network -------------------------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,15 @@ struct oauth_app {
   std::string authorize_url;
   std::string token_url;
   std::string device_url;
+  std::string issuer;         ///< OpenID provider: its endpoints and keys are found by discovery; or the discovery document's own address
   std::vector<std::string> scopes;
+  secret<> next_secret;       ///< a second client secret that is valid as well: used when the first is refused
+  bool has_next_secret = false;
+  std::optional<wall_time> secret_expires_at;   ///< of client_secret or certificate, as the registration says; warned of ahead
+  std::optional<wall_time> blocked_since;       ///< the registration does not work: one incident for all channels that use it
+  std::optional<wall_time> blocked_until;       ///< nobody asks the provider before; nullopt: whoever comes next may
+  std::string blocked_detail;
+  std::int64_t revision = 0;                    ///< raised by every change of the registration
   wall_time created_at{};
 };
 
@@ -141,6 +149,7 @@ struct channel_record {
   channel_spec spec;
   std::int64_t generation = 1;           ///< newest credential generation
   std::int64_t observed_generation = 0;  ///< generation that the serving session uses; 0 = none served yet
+  std::int64_t previous_generation = 0;  ///< generation that served before that one; 0 = none
   switch_state switching = switch_state::none;
   std::string switch_error;
   auth_type auth = auth_type::basic;

@@ -61,11 +61,20 @@ struct pkce {
 };
 result<pkce> make_pkce();
 
+/// So many random bytes in base64url: a state, a nonce, a link's token.
+result<std::string> unguessable(std::size_t bytes);
+
+/// What an authorization endpoint's error means, in words (RFC 6749, 4.1.2.1); the browser brought both, so nothing of them is repeated that
+/// could be anything else than a known name or number.
+std::string words_for_error(provider_kind provider, std::string_view error, std::string_view description);
+
 struct consent_request {
   std::string redirect_uri;
   std::string state;           ///< unguessable, from the caller
   std::string code_challenge;  ///< pkce::challenge
   std::string login_hint;      ///< address to preselect; may be empty
+  std::string nonce = {};      ///< of the id_token; empty: none
+  bool pick_account = false;   ///< another account than the browser's present one is wanted
 };
 /// The URL a person's browser opens to consent. Google: access_type=offline and prompt=consent, or a second consent gives no refresh token.
 result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, const consent_request& what);
@@ -95,6 +104,7 @@ struct token_reply {
   std::vector<std::string> scopes;        ///< as granted; empty when the reply names none
   /// The account that consented, from the id_token (preferred_username, email, upn). NOT verified: show it, never decide by it.
   std::string account_hint;
+  secret<> id_token;                      ///< for identity.hpp; empty if the reply has none
 };
 
 /// Reads an answer of the token endpoint. `http_status` 0 = there was no answer; `retry_after` is that header's value or empty.

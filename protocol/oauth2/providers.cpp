@@ -164,4 +164,17 @@ result<endpoints> endpoints_for(const oauth_app& app, protocol_kind protocol, gr
   return out;
 }
 
+result<std::string> provider_metadata_url(const oauth_app& app) {
+  switch (app.provider) {
+    case provider_kind::google: return std::string("https://accounts.google.com/.well-known/openid-configuration");
+    case provider_kind::microsoft: {
+      const auto parts = microsoft_authority(app.authority);
+      if (!parts) return fail(parts.error());
+      return fill("{base}/{tenant}/v2.0/.well-known/openid-configuration", *parts);
+    }
+    case provider_kind::custom: break;
+  }
+  return std::string();
+}
+
 }  // namespace mailherd::oauth2

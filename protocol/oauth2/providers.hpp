@@ -26,4 +26,15 @@ struct endpoints {
 /// which setting to change).
 result<endpoints> endpoints_for(const oauth_app& app, protocol_kind protocol, grant_kind grant);
 
+/// Where the table's provider describes itself (metadata.hpp); for Microsoft by the app's authority. Empty for custom ones.
+result<std::string> provider_metadata_url(const oauth_app& app);
+
+/// What an administrator of the customer does by hand before an app-only registration works. Provider-specific; empty if nothing is needed.
+struct setup_steps {
+  std::string consent_url;                 ///< the directory administrator opens it
+  std::vector<std::string> powershell;     ///< the mail administrator's lines; words in <> are his
+  std::vector<std::string> notes;          ///< in words
+};
+setup_steps setup_for(const oauth_app& app, const std::string& redirect_uri, const std::string& mailbox);
+
 }  // namespace mailherd::oauth2

@@ -208,6 +208,7 @@ result<token_reply> parse_token_reply(provider_kind provider, int http_status, s
   if (const auto refresh = text_of(*object, "refresh_token"); !refresh.empty()) reply.refresh_token = secret<>(std::string(refresh));
   reply.scopes = split_words(text_of(*object, "scope"));
   reply.account_hint = account_in(text_of(*object, "id_token"));
+  reply.id_token = secret<>(std::string(text_of(*object, "id_token")));
   return reply;
 }
 

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "core/base64.hpp"
 #include "protocol/oauth2/assertion.hpp"
+#include "protocol/oauth2/classify.hpp"
 #include "protocol/oauth2/oauth2.hpp"
 
 namespace mailherd::oauth2 {
@@ -102,6 +104,17 @@ std::string with_query(const std::string& url, form& query) {
   return url + (url.find('?') == std::string::npos ? "?" : "&") + query.take();
 }
 
+/// Who consented is read from an id_token, which is only given to those who ask for it. A custom provider that is not said to speak OpenID
+/// may refuse to be asked.
+std::vector<std::string> with_identity(const oauth_app& app, std::vector<std::string> scopes) {
+  if (app.provider == provider_kind::custom && app.issuer.empty()) return scopes;
+  std::vector<std::string> wanted{"openid", "email"};
+  if (app.provider == provider_kind::microsoft) wanted = {"openid", "profile", "offline_access"};
+  for (auto& w : wanted)
+    if (std::find(scopes.begin(), scopes.end(), w) == scopes.end()) scopes.push_back(std::move(w));
+  return scopes;
+}
+
 result<endpoints> device_endpoints(const oauth_app& app, protocol_kind protocol) {
   auto where = endpoints_for(app, protocol, grant_kind::device_code);
   if (where && where->device_url.empty()) return fail(failure::app_misconfigured, "the app has no device_url");
@@ -141,6 +154,18 @@ result<pkce> make_pkce() {
   return pkce{secret<>(std::move(*verifier)), std::move(challenge)};
 }
 
+result<std::string> unguessable(std::size_t bytes) { return random_text(bytes); }
+
+std::string words_for_error(provider_kind provider, std::string_view error, std::string_view description) {
+  const auto rows = error_rows();
+  const bool known = std::any_of(rows.begin(), rows.end(), [&](const error_row& r) { return r.name == error; });
+  const error_reply reply{provider, 400, known ? std::string(error) : std::string(), {}, aadsts_numbers(description)};
+  constexpr std::string_view status = "HTTP 400";   // there was none: the words came through the browser
+  auto words = classify(reply).detail;
+  if (words.starts_with(status)) words.erase(0, std::min(words.size(), status.size() + 2));
+  return words.empty() ? "it gave no reason that is known" : words;
+}
+
 result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, const consent_request& what) {
   const auto where = endpoints_for(app, protocol, grant_kind::authorization_code);
   if (!where) return fail(where.error());
@@ -150,8 +175,10 @@ result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, co
   query.add("response_type", "code");
   query.add("client_id", app.client_id);
   query.add("redirect_uri", what.redirect_uri);
-  query.add("scope", joined(where->scopes));
+  const auto scopes = with_identity(app, where->scopes);
+  query.add("scope", joined(scopes));
   query.add("state", what.state);
+  if (std::find(scopes.begin(), scopes.end(), "openid") != scopes.end()) query.add("nonce", what.nonce);
   if (!what.code_challenge.empty()) {
     query.add("code_challenge", what.code_challenge);
     query.add("code_challenge_method", "S256");
@@ -160,14 +187,15 @@ result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, co
   switch (app.provider) {
     case provider_kind::google:
       query.add("access_type", "offline");
-      query.add("prompt", "consent");
+      query.add("prompt", what.pick_account ? "select_account consent" : "consent");
       break;
     case provider_kind::microsoft:
       // Without it the browser's present account consents silently: the most common way to read the wrong mailbox.
       query.add("prompt", "select_account");
       break;
     case provider_kind::custom:
-      query.add("prompt", "consent");  // OpenID Connect Core, 11: offline_access is granted only with it
+      // OpenID Connect Core, 11: offline_access is granted only with it. Not every provider has a picker of accounts; signing in anew is one.
+      query.add("prompt", what.pick_account ? "login consent" : "consent");
       break;
   }
   return with_query(where->authorize_url, query);
@@ -207,7 +235,7 @@ result<token_request> build_device_request(const oauth_app& app, protocol_kind p
   const auto where = device_endpoints(app, protocol);
   if (!where) return fail(where.error());
   form body;
-  body.add("scope", joined(where->scopes));
+  body.add("scope", joined(with_identity(app, where->scopes)));
   return finished(app, *where, where->device_url, now, how, body);
 }
 
