@@ -16,7 +16,8 @@ result<oauth_app> pg_admin_store::create_app(const caller& who, const oauth_app&
     link_.run(sql::insert_app, app.tenant, id, app.name, to_string(app.provider), app.client_id,
               sealed_or_null(keys_, app_context(app.tenant, id, "secret"), app.client_secret),
               sealed_or_null(keys_, app_context(app.tenant, id, "key"), app.private_key), app.certificate, app.authority, app.authorize_url, app.token_url,
-              app.device_url, array_of(app.scopes));
+              app.device_url, array_of(app.scopes), app.issuer, sealed_or_null(keys_, app_context(app.tenant, id, "next_secret"), app.next_secret),
+              app.secret_expires_at);
     return app_of(link_.run(sql::get_app, app.tenant, id)[0], nullptr);
   });
 }
@@ -55,7 +56,9 @@ result<oauth_app> pg_admin_store::update_app(const caller& who, const oauth_app&
         link_.run(sql::update_app, app.tenant, app.id, app.name, to_string(app.provider), app.client_id, by_key ? "key" : by_secret ? "secret" : "keep",
                   sealed_or_null(keys_, app_context(app.tenant, app.id, "secret"), app.client_secret),
                   sealed_or_null(keys_, app_context(app.tenant, app.id, "key"), app.private_key), app.certificate, app.authority, app.authorize_url,
-                  app.token_url, app.device_url, array_of(app.scopes));
+                  app.token_url, app.device_url, array_of(app.scopes), app.issuer,
+                  !app.next_secret.empty() ? "set" : app.has_next_secret ? "keep" : "drop",
+                  sealed_or_null(keys_, app_context(app.tenant, app.id, "next_secret"), app.next_secret), app.secret_expires_at);
     if (changed.affected_rows() == 0) return missing();
     link_.run(sql::note_app_changes, app.tenant, app.id);
     return app_of(link_.run(sql::get_app, app.tenant, app.id)[0], nullptr);

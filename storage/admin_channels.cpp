@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "queries.hpp"
+#include "storage/admin_credentials.hpp"
 #include "storage/admin_store.hpp"
 #include "storage/admin_support.hpp"
 #include "storage/purge.hpp"
@@ -46,16 +47,6 @@ channel_state first_state(bool enabled, bool granted) {
   return granted ? channel_state::connecting : channel_state::consent_pending;
 }
 
-void insert_credential(connection& link, const keyring& keys, tenant_id tenant, channel_id channel, std::int64_t generation, const credential& c) {
-  const bool oauth2 = c.type == auth_type::oauth2;
-  const auto sealed = [&](const char* what, const secret<>& value) {
-    return sealed_or_null(keys, credential_context(tenant, channel, generation, what), value);
-  };
-  link.run(sql::insert_credential, tenant, channel, generation, to_string(c.type), c.username, sealed("password", c.password),
-           oauth2 ? std::optional(c.app.value) : std::nullopt, oauth2 ? std::optional(std::string(to_string(c.grant))) : std::nullopt, c.mailbox, c.account,
-           sealed("refresh_token", c.refresh_token));
-}
-
 /// Holds the app that a credential names until the end of the transaction.
 result<void> hold_app(connection& link, tenant_id tenant, const credential& c) {
   if (c.type != auth_type::oauth2 || !link.run(sql::hold_app, tenant, c.app).empty()) return {};
@@ -77,18 +68,42 @@ std::string differences(const channel_spec& a, const channel_spec& b) {
   return out;
 }
 
-result<channel_record> load(connection& link, tenant_id tenant, channel_id channel) {
-  const auto rows = link.run(sql::load_channel, tenant, channel);
-  if (rows.empty()) return missing();
-  return channel_of(rows[0], tenant, channel, nullptr);
-}
-
 pqxx::result find(connection& link, tenant_id tenant, std::int64_t start, std::size_t limit, const channel_filter& filter) {
   if (!filter.state && filter.node.empty() && filter.text.empty()) return link.run(sql::list_channels, tenant, start, limit);
   return link.run(sql::find_channels, tenant, start, limit, filter.state ? to_string(*filter.state) : std::string_view(), filter.node, containing(filter.text));
 }
 
 }  // namespace
+
+// ---- shared with consents -----------------------------------------------------------------------------------------------------------------
+
+void insert_credential(connection& link, const keyring& keys, tenant_id tenant, channel_id channel, std::int64_t generation, const credential& c) {
+  const bool oauth2 = c.type == auth_type::oauth2;
+  const auto sealed = [&](const char* what, const secret<>& value) {
+    return sealed_or_null(keys, credential_context(tenant, channel, generation, what), value);
+  };
+  link.run(sql::insert_credential, tenant, channel, generation, to_string(c.type), c.username, sealed("password", c.password),
+           oauth2 ? std::optional(c.app.value) : std::nullopt, oauth2 ? std::optional(std::string(to_string(c.grant))) : std::nullopt, c.mailbox, c.account,
+           sealed("refresh_token", c.refresh_token));
+}
+
+result<channel_record> load_record(connection& link, tenant_id tenant, channel_id channel) {
+  const auto rows = link.run(sql::load_channel, tenant, channel);
+  if (rows.empty()) return missing();
+  return channel_of(rows[0], tenant, channel, nullptr);
+}
+
+result<credential> load_credential(connection& link, const keyring& keys, tenant_id tenant, channel_id channel, std::int64_t generation) {
+  const auto rows = link.run(sql::load_credential, tenant, channel, generation);
+  if (rows.empty()) return fail(failure::not_found, "the credential is gone");
+  return credential_of(rows[0], tenant, channel, generation, keys);
+}
+
+std::int64_t next_credential(connection& link, const keyring& keys, tenant_id tenant, channel_id channel, const credential& c) {
+  const auto generation = link.run(sql::next_generation, tenant, channel)[0][0].as<std::int64_t>();
+  insert_credential(link, keys, tenant, channel, generation, c);
+  return generation;
+}
 
 // ---- creating and reading ---------------------------------------------------------------------------------------------------------------
 
@@ -112,7 +127,7 @@ result<channel_record> pg_admin_store::create_channel(const caller& who, tenant_
     link_.run(sql::insert_lease, tenant, id, spec.enabled);
     link_.run(sql::add_event, tenant, id, "created", to_string(state), "", "", actor);
     link_.run(sql::note_change, tenant, id);
-    return load(link_, tenant, id);
+    return load_record(link_, tenant, id);
   });
   if (made) static_cast<void>(link_.once({}, sql::notify_channel, tenant, made->id));
   return made;
@@ -120,7 +135,7 @@ result<channel_record> pg_admin_store::create_channel(const caller& who, tenant_
 
 result<channel_record> pg_admin_store::get_channel(const caller& who, tenant_id tenant, channel_id channel) {
   if (!may(who, tenant)) return missing();
-  return link_.transact({tenant}, [&] { return load(link_, tenant, channel); });
+  return link_.transact({tenant}, [&] { return load_record(link_, tenant, channel); });
 }
 
 result<page<channel_record>> pg_admin_store::list_channels(const caller& who, tenant_id tenant, const channel_filter& filter, std::size_t limit,
@@ -171,7 +186,7 @@ result<channel_record> pg_admin_store::update_channel(const caller& who, tenant_
     }
     link_.run(sql::add_event, tenant, channel, "edited", to_string(state), "", differences(before->spec, spec), actor);
     link_.run(sql::note_change, tenant, channel);
-    return load(link_, tenant, channel);
+    return load_record(link_, tenant, channel);
   });
   if (done) static_cast<void>(link_.once({}, sql::notify_channel, tenant, channel));
   return done;
@@ -200,11 +215,10 @@ result<std::int64_t> pg_admin_store::put_credential(const caller& who, tenant_id
   if (!may(who, tenant)) return missing();
   auto done = link_.transact({tenant}, [&]() -> result<std::int64_t> {
     link_.run(sql::hold_lease, tenant, channel);
-    const auto before = load(link_, tenant, channel);
+    const auto before = load_record(link_, tenant, channel);
     if (!before) return fail(before.error());
     if (auto held = hold_app(link_, tenant, auth); !held) return fail(held.error());
-    const auto generation = link_.run(sql::next_generation, tenant, channel)[0][0].as<std::int64_t>();
-    insert_credential(link_, keys_, tenant, channel, generation, auth);
+    const auto generation = next_credential(link_, keys_, tenant, channel, auth);
     link_.run(sql::begin_switch, tenant, channel);
     // Nothing serves yet: what the channel waits for depends on the new credential alone.
     auto state = before->state;

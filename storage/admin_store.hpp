@@ -3,6 +3,7 @@
 //   admin_tenants.cpp    tenants, API keys, idempotency
 //   admin_apps.cpp       OAuth apps
 //   admin_channels.cpp   channels, credentials, events
+//   admin_consents.cpp   requests for consent, the way back to an earlier credential
 //   admin_messages.cpp   the feed, messages, bodies
 //   admin_cluster.cpp    nodes, gauges
 //   admin_console.cpp    sessions of the console, what it shows beside the rest
@@ -60,6 +61,15 @@ class pg_admin_store final : public admin_store {
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override;
   result<void> finish_idempotent(const std::string& scope, const std::string& key, const remembered& answer) override;
   result<void> forget_idempotent(const std::string& scope, const std::string& key) override;
+  result<consent> add_consent(const consent& c, const std::optional<sha256_digest>& digest) override;
+  result<consent> find_consent(const sha256_digest& digest) override;
+  result<void> take_consent(const consent& c) override;
+  result<void> follow_link(const consent& c) override;
+  result<std::optional<consent>> last_consent(const caller& who, tenant_id tenant, channel_id channel) override;
+  result<consent_subject> consent_subject_of(const caller& who, tenant_id tenant, channel_id channel) override;
+  result<std::int64_t> complete_consent(const consent& c, const std::string& account, const secret<>& refresh_token) override;
+  result<void> fail_consent(const consent& c, const std::string& account, const std::string& detail) override;
+  result<std::int64_t> roll_back(const caller& who, tenant_id tenant, channel_id channel, const std::string& actor) override;
 
  private:
   connection& link_;

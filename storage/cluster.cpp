@@ -113,6 +113,7 @@ result<void> pg_mail_store::sweep() {
     link_.run(sql::sweep_lives);
     link_.run(sql::sweep_tries);
     link_.run(sql::sweep_grant_holds);
+    link_.run(sql::sweep_consents);
     link_.run(sql::sweep_credentials);
     return {};
   });

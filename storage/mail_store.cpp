@@ -194,6 +194,31 @@ result<mail_store::channel_load> pg_mail_store::load_channel(tenant_id tenant, c
   });
 }
 
+// ---- apps that are refused ----------------------------------------------------------------------------------------------------------------
+
+result<void> pg_mail_store::block_app(tenant_id tenant, app_id app, std::int64_t revision, const std::string& why, seconds hold) {
+  const auto rows = link_.once({tenant}, sql::block_app, tenant, app, revision, why, static_cast<std::int64_t>(hold.count()));
+  if (!rows) return fail(rows.error());
+  return {};
+}
+
+result<bool> pg_mail_store::try_blocked_app(tenant_id tenant, app_id app, seconds hold) {
+  const auto rows = link_.once({tenant}, sql::try_blocked_app, tenant, app, static_cast<std::int64_t>(hold.count()));
+  if (!rows) return fail(rows.error());
+  return rows->affected_rows() > 0;
+}
+
+result<void> pg_mail_store::unblock_app(tenant_id tenant, app_id app) {
+  auto done = link_.transact({tenant}, [&]() -> result<bool> {
+    if (link_.run(sql::unblock_app, tenant, app).affected_rows() == 0) return false;
+    link_.run(sql::note_app_changes, tenant, app);
+    return true;
+  });
+  if (!done) return fail(done.error());
+  if (*done) static_cast<void>(link_.once({}, sql::notify_channel, tenant, 0));
+  return {};
+}
+
 result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                                  const std::string& account) {
   return link_.transact({}, [&]() -> result<void> {
@@ -208,6 +233,13 @@ result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::
     if (*present == fresh) return {};
     if (!(*present == used)) return fail(failure::conflict, "the refresh token was replaced meanwhile");
     link_.run(sql::rotate_refresh_token, guard.tenant, guard.channel, generation, sealed_or_null(keys_, context, fresh), account);
+    // A credential that was gone back to is the same grant as the one it was made from: its token is good for one use as well.
+    for (const auto& row : link_.run(sql::other_refresh_tokens, guard.tenant, guard.channel, generation)) {
+      const auto other = row[0].as<std::int64_t>();
+      const auto place = credential_context(guard.tenant, guard.channel, other, "refresh_token");
+      const auto same = unseal(keys_, place, row[1]);
+      if (same && *same == used) link_.run(sql::rotate_refresh_token, guard.tenant, guard.channel, other, sealed_or_null(keys_, place, fresh), "");
+    }
     return {};
   });
 }

@@ -37,6 +37,9 @@ class pg_mail_store final : public mail_store {
   result<void> set_state(const lease_guard& guard, const state_change& change) override;
   result<void> touch_success(const std::vector<std::pair<lease_guard, wall_time>>& channels) override;
   result<channel_load> load_channel(tenant_id tenant, channel_id channel) override;
+  result<void> block_app(tenant_id tenant, app_id app, std::int64_t revision, const std::string& why, seconds hold) override;
+  result<bool> try_blocked_app(tenant_id tenant, app_id app, seconds hold) override;
+  result<void> unblock_app(tenant_id tenant, app_id app) override;
   result<void> rotate_refresh_token(const lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                     const std::string& account) override;
   result<bool> hold_grant(const lease_guard& guard, std::int64_t holder, seconds hold) override;

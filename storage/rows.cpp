@@ -136,6 +136,7 @@ result<channel_record> channel_of(const pqxx::row& row, tenant_id tenant, channe
   r.last_success_at = time_or_none(row["last_success_at"]);
   r.token_expires_at = time_or_none(row["token_expires_at"]);
   r.observed_generation = row["observed_generation"].as<std::int64_t>();
+  r.previous_generation = row["previous_generation"].as<std::int64_t>();
   r.switching = *switching;
   r.switch_error = text(row["switch_error"]);
   r.messages_stored = row["messages_stored"].as<std::int64_t>();
@@ -187,12 +188,22 @@ result<oauth_app> app_of(const pqxx::row& row, const keyring* keys) {
     auto key = unseal(*keys, app_context(a.tenant, a.id, "key"), row["sealed_key"]);
     if (!key) return fail(key.error());
     a.private_key = std::move(*key);
+    auto next = unseal(*keys, app_context(a.tenant, a.id, "next_secret"), row["sealed_next_secret"]);
+    if (!next) return fail(next.error());
+    a.next_secret = std::move(*next);
   }
   a.certificate = text(row["certificate"]);
   a.authority = text(row["authority"]);
   a.authorize_url = text(row["authorize_url"]);
   a.token_url = text(row["token_url"]);
   a.device_url = text(row["device_url"]);
+  a.issuer = text(row["issuer"]);
+  a.has_next_secret = row["has_next_secret"].as<bool>();
+  a.secret_expires_at = time_or_none(row["secret_expires_at"]);
+  a.blocked_since = time_or_none(row["blocked_since"]);
+  a.blocked_until = time_or_none(row["blocked_until"]);
+  a.blocked_detail = text(row["blocked_detail"]);
+  a.revision = row["revision"].as<std::int64_t>();
   a.scopes = json::parse(text(row["scopes"])).get<std::vector<std::string>>();
   a.created_at = time_of(row["created_at"].as<std::int64_t>());
   return a;

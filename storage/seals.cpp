@@ -37,12 +37,14 @@ struct place {
   const char* noun;
 };
 
-const std::array<place, 3>& places() {
-  static const std::array<place, 3> all{{
+const std::array<place, 4>& places() {
+  static const std::array<place, 4> all{{
       {sql::page_of_credentials, sql::lock_sealed_credential, sql::put_sealed_credential,
        [](const row_key& k, int i) { return credential_context({k.tenant}, {k.id}, k.generation, i == 0 ? "password" : "refresh_token"); }, "credential of c"},
       {sql::page_of_apps, sql::lock_sealed_app, sql::put_sealed_app,
        [](const row_key& k, int i) { return app_context({k.tenant}, {k.id}, i == 0 ? "secret" : "key"); }, "OAuth app a"},
+      {sql::page_of_next_secrets, sql::lock_next_secret, sql::put_next_secret,
+       [](const row_key& k, int) { return app_context({k.tenant}, {k.id}, "next_secret"); }, "second secret of OAuth app a"},
       {sql::page_of_proxies, sql::lock_sealed_proxy, sql::put_sealed_proxy, [](const row_key& k, int) { return proxy_context({k.tenant}, {k.id}); },
        "proxy of c"},
   }};

@@ -22,6 +22,7 @@
 #include "core/limits.hpp"
 #include "core/model.hpp"
 #include "core/result.hpp"
+#include "storage/consent_store.hpp"
 
 namespace mailherd::store {
 
@@ -174,6 +175,15 @@ class mail_store {
   virtual result<bool> hold_grant(const lease_guard& /*guard*/, std::int64_t /*holder*/, seconds /*hold*/) { return true; }
   virtual result<void> release_grant(const lease_guard& /*guard*/, std::int64_t /*holder*/) { return {}; }
 
+  // -- apps that a provider refuses: one incident for all channels that sign in with one (defaults: a store without incidents) --------------
+
+  /// The app, as of `revision`, is refused (why: for people). Nobody asks again within `hold`. Nothing happens if it was changed meanwhile.
+  virtual result<void> block_app(tenant_id, app_id, std::int64_t /*revision*/, const std::string& /*why*/, seconds /*hold*/) { return {}; }
+  /// Of all who would ask for a blocked app again when its hold is over one may: true for him, and the hold begins anew for the others.
+  virtual result<bool> try_blocked_app(tenant_id, app_id, seconds /*hold*/) { return true; }
+  /// It works again: the incident is over, and all channels that use it are told.
+  virtual result<void> unblock_app(tenant_id, app_id) { return {}; }
+
   // -- cluster: incarnations and leases ------------------------------------------------------------------------------------------------
 
   struct incarnation {
@@ -284,9 +294,8 @@ struct activity_slice {
   double lag_seconds = 0;          ///< median of internal date -> stored; what was older than a day counts for nothing
 };
 
-class admin_store {
+class admin_store : public consent_store {
  public:
-  virtual ~admin_store() = default;
 
   virtual result<void> ping() = 0;   ///< reachable and migrations current
 

@@ -43,6 +43,9 @@ TEST_F(seals_test, of_two_first_nodes_with_different_keys_one_is_refused) {
 TEST_F(seals_test, every_sealed_column_is_sealed_anew_and_opens_with_the_new_key_alone) {
   const auto t = tenant(), u = tenant("second");
   const auto a = app(t);
+  auto rotating = must(store.get_app(anyone, t, a));
+  rotating.next_secret = secret<>(std::string("next secret"));
+  must(store.update_app(anyone, rotating));
   oauth_app by_key;
   by_key.tenant = u;
   by_key.private_key = secret<>(std::string("private key"));
@@ -57,9 +60,10 @@ TEST_F(seals_test, every_sealed_column_is_sealed_anew_and_opens_with_the_new_key
   // Columns that hold something sealed, from the catalogue: one that reseal does not know would be lost with its key.
   EXPECT_EQ(database.query("SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, column_name) FROM information_schema.columns "
                            "WHERE column_name LIKE 'sealed%'"),
-            "channels.sealed_proxy_password credentials.sealed_password credentials.sealed_refresh_token key_check.sealed oauth_apps.sealed_key "
-            "oauth_apps.sealed_secret");
-  EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 5U);
+            "channels.sealed_proxy_password consents.sealed_secret credentials.sealed_password credentials.sealed_refresh_token key_check.sealed "
+            "oauth_apps.sealed_key oauth_apps.sealed_next_secret oauth_apps.sealed_secret")
+      << "consents live for minutes and are begun again";
+  EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 6U);
   EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 0U) << "done is done";
 
   EXPECT_TRUE(pg::check_keys(database.url(), *only_new_key()));
@@ -68,6 +72,7 @@ TEST_F(seals_test, every_sealed_column_is_sealed_anew_and_opens_with_the_new_key
   store::pg_admin_store renewed(*link, *now_keys);
   store::pg_mail_store herd(*link, *now_keys, 0, 14);
   EXPECT_EQ(must(renewed.get_app(anyone, t, a)).client_secret.reveal(), "app secret");
+  EXPECT_EQ(must(renewed.get_app(anyone, t, a)).next_secret.reveal(), "next secret");
   EXPECT_EQ(must(renewed.get_app(anyone, u, b)).private_key.reveal(), "private key");
   database.query(fmt::format("UPDATE channel_status SET observed_generation = 1 WHERE channel_id = {}", c.value));
   const auto loaded = must(herd.load_channel(t, c));

@@ -44,6 +44,14 @@ class walls : public ::testing::TestWithParam<login> {
     ASSERT_TRUE(mail.put_chunk(s.guard, u.messages[1].blob, 0, "chunk"));
     ASSERT_TRUE(must(mail.commit({u})).at(0).status);
     ASSERT_TRUE(mail.note_try(s.guard, {protocol_kind::imap, "INBOX", {1}, {9}, ""}));
+    ASSERT_TRUE(must(mail.hold_grant(s.guard, 1, seconds(600))));
+    store::consent c;
+    c.tenant = s.tenant;
+    c.channel = s.channel;
+    c.app = s.app;
+    c.generation = 1;
+    c.expires_at = store::time_of(4'000'000'000'000'000);
+    ASSERT_TRUE(store.add_consent(c, sha256_digest{static_cast<std::uint8_t>(s.tenant.value)}));
   }
 
   /// As a node's connection does.
@@ -109,6 +117,11 @@ TEST_P(walls, a_tenants_key_gets_not_found_for_everything_of_another) {
   EXPECT_EQ(why(store.delete_channel(me, o, theirs.channel)), failure::not_found);
   EXPECT_EQ(why(store.put_credential(me, o, theirs.channel, {}, "key")), failure::not_found);
   EXPECT_EQ(why(store.list_events(me, o, theirs.channel, 10, "")), failure::not_found);
+  EXPECT_EQ(why(store.last_consent(me, t, theirs.channel)), failure::not_found);
+  EXPECT_EQ(why(store.last_consent(me, o, theirs.channel)), failure::not_found);
+  EXPECT_EQ(why(store.roll_back(me, t, theirs.channel, "key")), failure::not_found);
+  EXPECT_EQ(why(store.roll_back(me, o, theirs.channel, "key")), failure::not_found);
+  EXPECT_EQ(why(store.consent_subject_of(me, t, theirs.channel)), failure::not_found);
   EXPECT_EQ(must(store.feed(me, o, theirs.channel, 0, 10)).size(), 0U);
   // And one's own is all there.
   EXPECT_TRUE(store.get_channel(me, o, mine.channel));

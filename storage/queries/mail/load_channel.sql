@@ -2,7 +2,7 @@ SELECT c.name, c.address, c.enabled, c.protocol, c.host, c.port, c.tls, c.folder
        c.sealed_proxy_password, c.start_kind, mailherd_us(c.start_at) AS start_at, c.after_fetch, c.generation, c.revision, c.server, mailherd_us(c.created_at) AS created_at,
        s.state, s.reason, s.detail, mailherd_us(s.since) AS since, mailherd_us(s.next_attempt_at) AS next_attempt_at,
        mailherd_us(s.throttled_until) AS throttled_until, mailherd_us(s.last_success_at) AS last_success_at,
-       mailherd_us(s.token_expires_at) AS token_expires_at, s.observed_generation, s.switching, s.switch_error, s.messages_stored,
+       mailherd_us(s.token_expires_at) AS token_expires_at, s.observed_generation, s.previous_generation, s.switching, s.switch_error, s.messages_stored,
        s.backfill_done, s.backfill_total, coalesce(i.node, '') AS node, coalesce(l.epoch, 0) AS epoch,
        k.type, k.username, k.app_id, k.grant_kind, k.mailbox, k.account, k.sealed_refresh_token IS NOT NULL AS has_refresh_token,
        t.max_channels, t.max_message_bytes
