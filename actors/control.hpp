@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/clock.hpp"
+#include "actors/control_consents.hpp"
 #include "core/model.hpp"
 #include "core/result.hpp"
 
@@ -51,9 +52,8 @@ struct test_subject {
 /// The tests that an API must not allow to be a weapon: how many may run at once in one node.
 constexpr std::size_t connection_tests_at_once = 16;
 
-class control {
+class control : public consents {
  public:
-  virtual ~control() = default;
 
   /// Connects, signs in, opens the mailbox, counts, logs out; never disturbs the serving session. failure::store_busy if too many tests run;
   /// failure::cancelled at shutdown. A test that fails is a report with ok = false, not an error.

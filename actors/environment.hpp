@@ -39,6 +39,8 @@ struct herd_options {
   unsigned logins_per_node = 128;                  ///< attempts at once
 };
 
+class discovery;
+
 struct environment {
   herd_options options;
   std::vector<net::reactor*> reactors;   ///< at least one
@@ -48,6 +50,7 @@ struct environment {
   telemetry* report = nullptr;
   std::shared_ptr<fetch_budget> budget;
   std::shared_ptr<actors::roster> roster = std::make_shared<actors::roster>();   ///< whoever spawns a child that outlives its maker's handle adds it
+  std::shared_ptr<discovery> providers;   ///< what OpenID providers say of themselves; null: nobody is asked
   std::function<wall_time()> wall_now;
   std::function<std::uint64_t()> random;   ///< uniform over 64 bits; any thread
 };

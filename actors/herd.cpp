@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "actors/channel_fetcher.hpp"
+#include "actors/consent/connector.hpp"
+#include "actors/consent/discovery.hpp"
 #include "actors/terminator.hpp"
 
 namespace mailherd::actors {
@@ -51,9 +53,14 @@ class answer_once {
   std::function<void(result<test_report>)> on_done_;
 };
 
+environment with_providers(environment env) {
+  if (!env.providers && env.http != nullptr && !env.reactors.empty()) env.providers = std::make_shared<discovery>(*env.http, *env.reactors.front());
+  return env;
+}
+
 class running_herd final : public herd {
  public:
-  running_herd(environment env, unsigned threads) : env_(std::move(env)), config_(threads), system_(config_) {
+  running_herd(environment env, unsigned threads) : env_(with_providers(std::move(env))), config_(threads), system_(config_) {
     terminator_parts parts;
     parts.env = &env_;
     parts.serving = serving_;
@@ -73,9 +80,13 @@ class running_herd final : public herd {
       changed_.notify_all();
     };
     root_ = system_.spawn(terminator, std::move(parts));
+    connector_ = std::make_shared<connector>(env_, [root = caf::actor_cast<caf::weak_actor_ptr>(root_)](tenant_id, channel_id) {
+      if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(root)) caf::anon_send(caf::actor_cast<caf::actor>(strong), changed_atom::value);
+    });
   }
 
   ~running_herd() override {
+    connector_->stop();
     stop(seconds(0));
     root_ = nullptr;
   }
@@ -108,6 +119,23 @@ class running_herd final : public herd {
     caf::anon_send(root_, changed_atom::value);
   }
 
+  void connect(connect_request wanted, deadline until, std::function<void(result<connect_answer>)> on_done) override {
+    connector_->connect(std::move(wanted), until, std::move(on_done));
+  }
+  void come_back(browser_return what, deadline until, std::function<void(result<consent_outcome>)> on_done) override {
+    connector_->come_back(std::move(what), until, std::move(on_done));
+  }
+  void look_at_link(secret<> token, std::function<void(result<link_view>)> on_done) override {
+    connector_->look_at_link(std::move(token), std::move(on_done));
+  }
+  void follow_link(secret<> token, const std::string& base_url, std::optional<sha256_digest> browser, deadline until,
+                   std::function<void(result<connect_answer>)> on_done) override {
+    connector_->follow_link(std::move(token), base_url, browser, until, std::move(on_done));
+  }
+  [[nodiscard]] app_setup setup_of(const oauth_app& app, const std::string& base_url, const std::string& mailbox) const override {
+    return connector_->setup_of(app, base_url, mailbox);
+  }
+
   result<void> drain(const std::string& node) override {
     if (node != env_.options.node_name) return fail(failure::not_found, "that is not this node");
     stopping_ = true;
@@ -127,6 +155,7 @@ class running_herd final : public herd {
   quiet_config config_;
   caf::actor_system system_;            ///< its destructor waits for every actor
   terminator_actor root_;
+  std::shared_ptr<connector> connector_;
 };
 
 }  // namespace

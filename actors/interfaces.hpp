@@ -72,6 +72,7 @@ struct access_token {
   std::uint64_t serial = 0;                ///< 1, 2, 3 ... per refresher
   wall_time expires_at{};
   std::string account;
+  std::vector<std::string> scopes = {};    ///< as granted; empty if the provider names none
 };
 
 /// A permission to sign in. It returns when the last owner lets go.

@@ -1,12 +1,15 @@
 #include "actors/prober.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "core/advice.hpp"
+#include "core/server_text.hpp"
 
 namespace mailherd::actors {
 
@@ -24,17 +27,31 @@ milliseconds between(mono_time from, mono_time to) {
 
 std::string token_detail(const access_token& token, wall_time now) {
   const auto left = std::chrono::duration_cast<std::chrono::minutes>(token.expires_at - now).count();
-  return token.account.empty() ? fmt::format("valid for {} more minutes", left)
-                               : fmt::format("for {}, valid for {} more minutes", token.account, left);
+  auto out = token.account.empty() ? fmt::format("valid for {} more minutes", left)
+                                   : fmt::format("for {}, valid for {} more minutes", token.account, left);
+  if (!token.scopes.empty()) out += fmt::format("; allows {}", fmt::join(token.scopes, ", "));
+  return clean_server_text(out);
+}
+
+/// Words for one answer of a server that are better than those for its kind.
+explanation words_for(const error& why, protocol_kind protocol) {
+  const bool off = contains_text(why.detail, "not enabled for") || contains_text(why.detail, "disabled") || contains_text(why.detail, "not allowed");
+  if (why.code == failure::no_mailbox_rights && off)
+    return protocol == protocol_kind::imap
+               ? explanation{"IMAP is switched off for this mailbox.", "Ask the mail administrator to enable IMAP for it, or use POP3."}
+               : explanation{"POP3 is switched off for this mailbox.", "Ask the mail administrator to enable POP3 for it, or use IMAP."};
+  return explain(why.code);
 }
 
 /// What a person needs to know who reads only this step.
-test_step failed_step(std::string_view step, const error& why, milliseconds took) {
-  const auto words = explain(why.code);
+test_step failed_step(std::string_view step, const error& why, milliseconds took, protocol_kind protocol) {
+  const auto words = words_for(why, protocol);
   test_step s;
   s.step = step;
   s.took = took;
   s.detail = why.detail.empty() ? std::string(words.cause) : fmt::format("{} ({})", words.cause, why.detail);
+  if (why.retry_at && (why.code == failure::throttled || why.code == failure::token_unavailable))
+    s.detail += fmt::format(" Asked to wait until {:%Y-%m-%d %H:%M:%S} UTC.", fmt::gmtime(std::chrono::system_clock::to_time_t(*why.retry_at)));
   s.advice = words.next_step;
   s.reason = why.code;
   return s;
@@ -108,7 +125,7 @@ void prober_state::ask_endpoint(std::uint64_t epoch) {
   if (!subject.app) return failed(epoch, "token", {failure::app_misconfigured, "the channel's OAuth app does not exist", {}}, self->clock().now());
   const auto sent = self->clock().now();
   const auto until = deadline{std::min(p->request->until.at, sent + limits::token_deadline)};
-  ask_token_endpoint(*env, *subject.app, subject.auth, subject.incoming.protocol, until, oauth2::client_auth::body,
+  ask_token_endpoint(*env, *subject.app, subject.auth, subject.incoming.protocol, until, {},
                      [this, me = caf::weak_actor_ptr{self->ctrl()}, epoch, sent](token_answer a) {
                        resume(me, [this, epoch, sent, a = std::move(a)]() mutable {
                          const auto* still = find(epoch);
@@ -119,7 +136,8 @@ void prober_state::ask_endpoint(std::uint64_t epoch) {
                          if (!a.reply) return on_token(epoch, fail(a.reply.error()));
                          if (auto ok = oauth2::check_granted(*s.app, s.incoming.protocol, s.auth.grant, *a.reply); !ok)
                            return on_token(epoch, fail(ok.error()));
-                         on_token(epoch, access_token{std::move(a.reply->access_token), 0, a.reply->expires_at, s.auth.account});
+                         on_token(epoch, access_token{std::move(a.reply->access_token), 0, a.reply->expires_at, s.auth.account,
+                                                           std::move(a.reply->scopes)});
                        });
                      });
 }
@@ -215,7 +233,7 @@ void prober_state::failed(std::uint64_t epoch, std::string_view step, const erro
   if (!p || p->answered) return;
   const std::string name(step);   // may be a field of what is erased below
   if (p->token && position(name) > position("token")) p->report.steps.push_back(*std::exchange(p->token, std::nullopt));
-  p->report.steps.push_back(failed_step(name, why, between(p->began, at)));
+  p->report.steps.push_back(failed_step(name, why, between(p->began, at), p->request->subject.incoming.protocol));
   p->report.ok = false;
   answer(*p);
   timers.cancel(p->timer);

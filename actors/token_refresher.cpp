@@ -9,6 +9,7 @@
 #include <map>
 #include <utility>
 
+#include "actors/grants.hpp"
 #include "actors/timers.hpp"
 #include "actors/token_exchange.hpp"
 #include "core/backoff.hpp"
@@ -34,38 +35,6 @@ constexpr unsigned rounds_at_most = 4;
 constexpr std::size_t slots_at_most = 4;
 constexpr backoff_policy endpoint_backoff{seconds(1), seconds(300), 2.0, 0.5};
 constexpr backoff_policy rotation_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
-
-/// The grant of one generation, as stored.
-struct loaded_grant {
-  std::int64_t lease_epoch = 0;
-  protocol_kind protocol = protocol_kind::imap;
-  credential who;
-  std::optional<oauth_app> app;
-};
-
-result<loaded_grant> load_grant(store::session& s, const store::lease_guard& guard, std::int64_t generation) {
-  auto loaded = s.mail.load_channel(guard.tenant, guard.channel);
-  if (!loaded) return fail(loaded.error());
-  loaded_grant g;
-  g.lease_epoch = loaded->record.lease_epoch;
-  g.protocol = loaded->record.spec.incoming.protocol;
-  if (generation == loaded->record.generation) {
-    g.who = std::move(loaded->credential);
-  } else if (generation == loaded->record.observed_generation) {
-    g.who = std::move(loaded->serving);
-  } else {
-    return fail(failure::cancelled, "a newer credential took the place of this one");
-  }
-  if (g.who.type != auth_type::oauth2) return fail(failure::invalid_input, "the channel does not sign in by OAuth2");
-  if (loaded->app && loaded->app->id == g.who.app) {
-    g.app = std::move(loaded->app);
-  } else {
-    auto app = s.admin.get_app(store::caller{}, guard.tenant, g.who.app);
-    if (!app) return fail(app.error().code == failure::not_found ? error{failure::app_misconfigured, "the channel's OAuth app does not exist", {}} : app.error());
-    g.app = std::move(*app);
-  }
-  return g;
-}
 
 struct token_refresher_state {
   static inline const char* name = "token_refresher";
@@ -108,7 +77,7 @@ struct token_refresher_state {
   std::map<std::int64_t, slot> slots;
   std::optional<run> current;
   std::uint64_t serial = 0;
-  oauth2::client_auth how = oauth2::client_auth::body;   ///< what the provider accepted last
+  client_proof proof;                          ///< what the provider accepted last
   std::int64_t holder = 0;                     ///< this actor's name towards other nodes
   bool releasing = false;
   bool stopping = false;
@@ -118,6 +87,7 @@ struct token_refresher_state {
   void pump();
   void begin_round();
   void on_loaded(result<loaded_grant> loaded);
+  void ask_for_app();
   void send();
   void on_answer(token_answer answer, mono_time sent);
   void rotate();
@@ -214,14 +184,30 @@ void token_refresher_state::on_loaded(result<loaded_grant> loaded) {
   if (self->clock().now() - current->began > loaded_is_fresh) return begin_round();
   current->refusal.reset();
   current->grant = std::move(*loaded);
-  send();
+  ask_for_app();
+}
+
+/// An app that its provider refuses is one incident: of all channels that sign in with it one asks again, and seldom.
+void token_refresher_state::ask_for_app() {
+  const auto& app = *current->grant.app;
+  if (!app.blocked_since) return send();
+  const auto blocked = [&](wall_time until) { return error{failure::app_misconfigured, app.blocked_detail, until}; };
+  if (app.blocked_until) return refuse(blocked(*app.blocked_until));
+  ask_store<bool>(
+      self, *env->store, deadline::after(self->clock().now(), load_deadline),
+      [tenant = app.tenant, id = app.id](store::session& s) { return s.mail.try_blocked_app(tenant, id, limits::token_blocked_retry); },
+      [this, later = blocked(env->wall_now() + limits::token_blocked_retry)](result<bool> mine) {
+        if (!mine || stopping) return refuse(mine ? error{failure::cancelled, "the channel ends", {}} : mine.error());
+        *mine ? send() : refuse(later);
+      },
+      true);
 }
 
 void token_refresher_state::send() {
   current->asked = true;
   const auto sent = self->clock().now();
   // The answer holds the actor: a rotated token must not be lost because its channel ended.
-  ask_token_endpoint(*env, *current->grant.app, current->grant.who, current->grant.protocol, deadline::after(sent, limits::token_deadline), how,
+  ask_token_endpoint(*env, *current->grant.app, current->grant.who, current->grant.protocol, deadline::after(sent, limits::token_deadline), proof,
                      [this, me = keep(), sent](token_answer answer) {
                        resume(caf::actor_cast<caf::weak_actor_ptr>(me), [this, sent, answer = std::move(answer)]() mutable { on_answer(std::move(answer), sent); });
                      });
@@ -230,6 +216,7 @@ void token_refresher_state::send() {
 void token_refresher_state::on_answer(token_answer answer, mono_time sent) {
   const auto& grant = current->grant;
   env->report->token_refresh(grant.app->provider, answer.reply.has_value(), std::chrono::duration<double>(self->clock().now() - sent).count());
+  note_answer(*env, *grant.app, answer.reply ? std::nullopt : std::optional(answer.reply.error()), deadline::after(self->clock().now(), load_deadline));
   if (!answer.reply) {
     const bool about_grant = answer.reply.error().code == failure::consent_required && !grant.who.refresh_token.empty();
     if (!about_grant) {
@@ -241,7 +228,7 @@ void token_refresher_state::on_answer(token_answer answer, mono_time sent) {
     current->refusal = answer.reply.error();
     return begin_round();
   }
-  how = answer.used;
+  proof = answer.used;
   current->reply = std::move(*answer.reply);
   const auto& fresh = current->reply->refresh_token;
   if (grant.who.grant == grant_kind::client_credentials || !fresh || fresh->empty() || *fresh == grant.who.refresh_token) return give();
@@ -307,6 +294,7 @@ void token_refresher_state::give() {
   token.value = reply.access_token;
   token.serial = ++serial;
   token.expires_at = reply.expires_at;
+  token.scopes = reply.scopes;
   token.account = grant.who.account.empty() ? reply.account_hint : grant.who.account;
   const duration life = reply.expires_at - now;
   s.fresh_until = reply.expires_at - std::chrono::duration_cast<std::chrono::microseconds>(std::min<duration>(limits::token_renew_ahead, life / 2));
@@ -335,8 +323,11 @@ void token_refresher_state::refuse(error why) {
       s.verdict_until.reset();
       s.token.reset();
       break;
-    case failure::admin_required:
     case failure::app_misconfigured:
+      // Held for all channels of the app alike, by its row.
+      hold(why.retry_at ? std::max<duration>(seconds(1), *why.retry_at - env->wall_now()) : duration(limits::token_blocked_retry));
+      break;
+    case failure::admin_required:
     case failure::account_blocked: hold(limits::token_blocked_retry); break;
     case failure::token_unavailable:
       hold(why.retry_at ? std::max<duration>(duration::zero(), *why.retry_at - env->wall_now())

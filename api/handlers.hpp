@@ -50,6 +50,15 @@ void live(service&, const call&);
 void overview(service&, const call&);
 void activity(service&, const call&);
 
+// handlers_connect.cpp
+void connect_channel(service&, const call&);
+void get_connect(service&, const call&);
+void roll_back_auth(service&, const call&);
+void app_setup(service&, const call&);
+void oauth_callback(service&, const call&);
+void look_at_link(service&, const call&);
+void follow_link(service&, const call&);
+
 // handlers_messages.cpp
 void feed(service&, const call&);
 void newest(service&, const call&);

@@ -26,9 +26,9 @@ std::optional<response> check_app(service& s, const call& c, store::session& db,
   if (!app && app.error().code == failure::not_found) return invalid_fields({{prefix + "app", "is not an OAuth app of this tenant"}});
   if (!app) return s.failed(app.error());
   const bool custom = app->provider == provider_kind::custom && auth.refresh_token.empty();
-  if (custom && auth.grant == grant_kind::authorization_code && app->authorize_url.empty())
+  if (custom && app->issuer.empty() && auth.grant == grant_kind::authorization_code && app->authorize_url.empty())
     return invalid_fields({{prefix + "grant", "needs an app with an authorize_url"}});
-  if (custom && auth.grant == grant_kind::device_code && app->device_url.empty())
+  if (custom && app->issuer.empty() && auth.grant == grant_kind::device_code && app->device_url.empty())
     return invalid_fields({{prefix + "grant", "needs an app with a device_url"}});
   if (found != nullptr) *found = std::move(*app);
   return std::nullopt;

@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <ctime>
 #include <memory>
 
 #include "api/rules.hpp"
@@ -132,7 +133,14 @@ bio memory(const std::string& s) { return bio(BIO_new_mem_buf(s.data(), static_c
 // Asked for a pass phrase, OpenSSL would read the terminal.
 int no_pass_phrase(char*, int, int, void*) { return -1; }
 
-void check_key_pair(object_reader& in, const secret<>& key, const std::string& certificate) {
+/// The end of a certificate's life is that of the app's credential.
+std::optional<wall_time> end_of(X509* cert) {
+  std::tm t{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &t) != 1) return std::nullopt;
+  return wall_time(seconds(timegm(&t)));
+}
+
+void check_key_pair(object_reader& in, const secret<>& key, const std::string& certificate, std::optional<wall_time>& expires) {
   const auto cert = cert_ptr(PEM_read_bio_X509(memory(certificate).get(), nullptr, no_pass_phrase, nullptr));
   const auto pkey = key_ptr(PEM_read_bio_PrivateKey(memory(key.reveal()).get(), nullptr, no_pass_phrase, nullptr));
   ERR_clear_error();
@@ -143,6 +151,7 @@ void check_key_pair(object_reader& in, const secret<>& key, const std::string& c
     in.wrong("private_key", "must be an RSA key: assertions are signed with it by RS256 or PS256");
   else if (X509_check_private_key(cert.get(), pkey.get()) != 1)
     in.wrong("certificate", "does not belong to private_key");
+  expires = end_of(cert.get());
   ERR_clear_error();
 }
 
@@ -157,13 +166,36 @@ void read_app_secret(object_reader& in, bool fresh, oauth_app& app) {
     return in.wrong(in.has("private_key") ? "certificate" : "private_key", "is required: private_key and certificate belong together");
   if (fresh && !by_secret && !by_key) return in.wrong("client_secret", "is required, or private_key and certificate");
   if (client_secret) {
+    app.secret_expires_at.reset();   // it was the earlier one's
     app.client_secret = *client_secret;
     app.certificate.clear();
   }
   if (key && certificate) {
-    check_key_pair(in, *key, *certificate);
+    check_key_pair(in, *key, *certificate, app.secret_expires_at);
+    app.has_next_secret = false;
     app.private_key = *key;
     app.certificate = *certificate;
+  }
+}
+
+// Two secrets are good while one takes the other's place; when the registration says that the first ends is worth a warning ahead.
+void read_app_rotation(object_reader& in, oauth_app& app) {
+  const auto when = [](const std::string& s) -> std::optional<std::string> {
+    return rules::parse_time(s) ? std::nullopt : std::optional<std::string>("must be an RFC 3339 time like 2026-01-31T00:00:00Z, or null");
+  };
+  if (in.is_null("client_secret_next")) {
+    in.required("client_secret_next");
+    app.has_next_secret = false;
+  } else if (auto v = in.hidden("client_secret_next", rules::password)) {
+    if (in.has("private_key") || (!app.certificate.empty() && !in.has("client_secret"))) in.wrong("client_secret_next", "is for apps with a client_secret");
+    app.next_secret = *v;
+    app.has_next_secret = true;
+  }
+  if (in.is_null("client_secret_expires_at")) {
+    in.required("client_secret_expires_at");
+    app.secret_expires_at.reset();
+  } else if (auto v = in.text("client_secret_expires_at", when)) {
+    app.secret_expires_at = rules::parse_time(*v);
   }
 }
 
@@ -180,10 +212,11 @@ void read_app_urls(object_reader& in, const input_rules& allowed, oauth_app& app
   if (auto v = in.text("authorize_url", url)) app.authorize_url = *v;
   if (auto v = in.text("token_url", url)) app.token_url = *v;
   if (auto v = in.text("device_url", url)) app.device_url = *v;
+  if (auto v = in.text("issuer", url)) app.issuer = *v;
   if (auto v = in.texts("scopes", 50, rules::scope)) app.scopes = *v;
   // Nothing is known of a custom provider; whether it also needs the others depends on the grant of the channel that uses it.
-  if (app.provider == provider_kind::custom && app.token_url.empty() && !in.has("token_url"))
-    in.wrong("token_url", "is required for provider custom");
+  if (app.provider == provider_kind::custom && app.token_url.empty() && !in.has("token_url") && !in.has("issuer"))
+    in.wrong("token_url", "is required for provider custom, or an issuer that tells it");
 }
 
 }  // namespace
@@ -221,6 +254,7 @@ oauth_app read_app(const json& body, const oauth_app* present, const input_rules
     app = *present;
     app.client_secret = {};
     app.private_key = {};
+    app.next_secret = {};
     in.refused("provider", "cannot be changed; register another app");
   } else {
     in.required("name");
@@ -232,6 +266,7 @@ oauth_app read_app(const json& body, const oauth_app* present, const input_rules
   if (auto v = in.text("name", rules::display_name)) app.name = *v;
   if (auto v = in.text("client_id", rules::short_text)) app.client_id = *v;
   read_app_secret(in, present == nullptr, app);
+  read_app_rotation(in, app);
   read_app_urls(in, allowed, app);
   in.finish();
   return app;

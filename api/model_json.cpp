@@ -56,6 +56,7 @@ out_json auth(const channel_record& c) {
   }
   j["generation"] = c.generation;
   j["observed_generation"] = c.observed_generation;
+  j["previous_generation"] = c.previous_generation == 0 ? out_json(nullptr) : out_json(c.previous_generation);
   j["switch"] = {{"state", to_string(c.switching)}, {"error", text_or_null(c.switch_error)}};
   j["token_expires_at"] = time_or_null(c.token_expires_at);
   return j;
@@ -64,6 +65,18 @@ out_json auth(const channel_record& c) {
 std::string words_for(failure f) {
   const auto e = explain(f);
   return fmt::format("{} {}", e.cause, e.next_step);
+}
+
+/// An app that does not work, or soon will not.
+out_json advice_of(const oauth_app& a) {
+  if (a.blocked_since) return words_for(failure::app_misconfigured);
+  const auto now = std::chrono::time_point_cast<wall_time::duration>(std::chrono::system_clock::now());
+  if (!a.secret_expires_at || *a.secret_expires_at - now > std::chrono::days(30)) return nullptr;
+  const auto days = std::chrono::floor<std::chrono::days>(*a.secret_expires_at - now).count();
+  const auto* what = a.certificate.empty() ? "client secret" : "certificate";
+  const auto when = days < 0 ? std::string("has expired") : days == 0 ? std::string("expires today") : fmt::format("expires in {} days", days);
+  return fmt::format("The {} {}. Make a new one at the provider and enter it here{}.", what, when,
+                     a.certificate.empty() ? "; entered as the next secret, both are good meanwhile" : "");
 }
 
 }  // namespace
@@ -119,8 +132,31 @@ out_json to_json(const oauth_app& a) {
           {"authorize_url", text_or_null(a.authorize_url)},
           {"token_url", text_or_null(a.token_url)},
           {"device_url", text_or_null(a.device_url)},
+          {"issuer", text_or_null(a.issuer)},
           {"scopes", a.scopes},
+          {"client_secret_next", a.has_next_secret},
+          {"client_secret_expires_at", time_or_null(a.secret_expires_at)},
+          {"state", a.blocked_since ? "blocked" : "ok"},
+          {"blocked_since", time_or_null(a.blocked_since)},
+          {"blocked_detail", text_or_null(a.blocked_detail)},
+          {"advice", advice_of(a)},
           {"created_at", rules::format_time(a.created_at)}};
+}
+
+out_json to_json(const store::consent& c) {
+  const bool device = c.flow == store::consent_flow::device;
+  return {{"flow", to_string(c.flow)},
+          {"state", to_string(c.state)},
+          {"account", text_or_null(c.account)},
+          {"detail", text_or_null(c.detail)},
+          {"user_code", device ? out_json(c.user_code) : out_json(nullptr)},
+          {"verification_uri", device ? out_json(c.verification_uri) : out_json(nullptr)},
+          {"begun_at", rules::format_time(c.created_at)},
+          {"expires_at", rules::format_time(c.expires_at)}};
+}
+
+out_json to_json(const actors::app_setup& s) {
+  return {{"redirect_uri", s.redirect_uri}, {"admin_consent_url", text_or_null(s.admin_consent_url)}, {"powershell", s.powershell}, {"notes", s.notes}};
 }
 
 out_json to_json(const channel_record& c) {

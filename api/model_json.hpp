@@ -27,6 +27,8 @@ out_json to_json(const store::channel_event& e);
 out_json to_json(const store::stored_message& m);
 out_json to_json(const store::node_record& n);
 out_json to_json(const actors::test_report& r);
+out_json to_json(const store::consent& c);
+out_json to_json(const actors::app_setup& s);
 
 /// The members that a message has only when it is shown alone: headers, text, html, attachments, notes. `raw` may be the first part only.
 void add_content(out_json& message, std::string_view raw, const mime::content& content);

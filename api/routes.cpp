@@ -10,6 +10,7 @@ const std::vector<route>& routes() {
   using enum access;
   constexpr auto none = body_rule::none;
   constexpr auto object = body_rule::object;
+  constexpr auto optional = body_rule::optional;
   static const std::vector<route> table = {
       {verb::get, "/healthz", open, none, {}, handle::healthz},
       {verb::get, "/startupz", open, none, {}, handle::startupz},
@@ -21,6 +22,10 @@ const std::vector<route>& routes() {
       {verb::del, "/v1/session", own, none, {}, handle::sign_out},
       {verb::get, "/v1/live", own, none, {}, handle::live},
       {verb::get, "/v1/overview", own, none, {}, handle::overview},
+
+      {verb::get, "/oauth2/callback", open, none, {"state", "code", "error", "error_description", "iss"}, handle::oauth_callback, true},
+      {verb::get, "/oauth2/link/{token}", open, none, {}, handle::look_at_link, true},
+      {verb::post, "/oauth2/link/{token}", open, none, {}, handle::follow_link, true, true},
 
       {verb::post, "/v1/tenants", operators, object, {}, handle::create_tenant},
       {verb::get, "/v1/tenants", own, none, {"limit", "after"}, handle::list_tenants},
@@ -35,6 +40,7 @@ const std::vector<route>& routes() {
       {verb::post, "/v1/tenants/{tenant}/oauth-apps", tenant, object, {}, handle::create_app},
       {verb::get, "/v1/tenants/{tenant}/oauth-apps", tenant, none, {"limit", "after"}, handle::list_apps},
       {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::get_app},
+      {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}/setup", tenant, none, {"mailbox"}, handle::app_setup},
       {verb::patch, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, object, {}, handle::edit_app},
       {verb::del, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::delete_app},
 
@@ -44,6 +50,9 @@ const std::vector<route>& routes() {
       {verb::patch, "/v1/tenants/{tenant}/channels/{channel}", tenant, object, {}, handle::edit_channel},
       {verb::del, "/v1/tenants/{tenant}/channels/{channel}", tenant, none, {}, handle::delete_channel},
       {verb::put, "/v1/tenants/{tenant}/channels/{channel}/auth", tenant, object, {}, handle::put_auth},
+      {verb::post, "/v1/tenants/{tenant}/channels/{channel}/auth/rollback", tenant, none, {}, handle::roll_back_auth},
+      {verb::post, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, optional, {}, handle::connect_channel, false, true},
+      {verb::get, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, none, {}, handle::get_connect},
       {verb::post, "/v1/tenants/{tenant}/channels/{channel}/test", tenant, none, {}, handle::test_channel},
       {verb::get, "/v1/tenants/{tenant}/channels/{channel}/events", tenant, none, {"limit", "after"}, handle::list_events},
       {verb::get, "/v1/tenants/{tenant}/channels/{channel}/activity", tenant, none, {"span"}, handle::activity},

@@ -27,7 +27,11 @@ enum class access {
   operators,  ///< operators; keys get 404
 };
 
-enum class body_rule { none, object };
+enum class body_rule {
+  none,
+  object,
+  optional,  ///< an object, or nothing, which stands for {}
+};
 
 struct route {
   verb method;
@@ -36,6 +40,8 @@ struct route {
   body_rule body;
   std::vector<std::string_view> query;  ///< allowed parameters
   handler answer;
+  bool lenient = false;  ///< somebody else made the query (a provider, for a browser): what is not known in it is passed over
+  bool once = false;     ///< each call is a new beginning, and its answer must not be kept: Idempotency-Key is not looked at
 };
 
 const std::vector<route>& routes();

@@ -1,6 +1,8 @@
 // api/server: puts listeners, service and metrics together; see the header.
 #include "api/server.hpp"
 
+#include <fmt/format.h>
+
 #include "api/http_server.hpp"
 #include "api/service.hpp"
 
@@ -55,12 +57,15 @@ result<std::unique_ptr<server>> server::start(options wanted, store::executor& s
   p.http = http_server::create();
   const http_limits bounds{wanted.connections,    limits::api_header_bytes, limits::api_body_bytes,
                            wanted.header_timeout, wanted.idle_timeout,      wanted.stall_timeout};
-  const auto listen = wanted.listen, metrics_listen = wanted.metrics_listen;
+  const auto public_url = wanted.public_url, listen = wanted.listen, metrics_listen = wanted.metrics_listen;
   p.service = std::make_shared<service>(std::move(wanted), store, control, p.http);
   const auto port =
       p.http->listen(listen, bounds, [s = p.service](request r, respond answer) { s->handle(std::move(r), std::move(answer)); });
   if (!port) return fail(port.error());
   p.port = *port;
+  // Never from a request's Host header: whoever sends it would choose where people are sent.
+  p.service->base_url = !public_url.empty() ? public_url : fmt::format("http://{}:{}", listen.substr(0, listen.rfind(':')), *port);
+  while (p.service->base_url.ends_with('/')) p.service->base_url.pop_back();
   if (!metrics_listen.empty()) {
     const auto metrics_port = p.http->listen(metrics_listen, bounds, metrics_handler(p.service, std::move(metrics_text)));
     if (!metrics_port) return fail(metrics_port.error());

@@ -178,7 +178,7 @@ void service::check_and_run(const call& c) {
   const auto question = c->req.target.find('?');
   if (!read_query(c, question == std::string::npos ? std::string_view{} : std::string_view(c->req.target).substr(question + 1))) return;
   if (!read_body(c)) return;
-  if (const auto key = c->req.header("idempotency-key"); writes(c->req.method) && c->req.headers.contains("idempotency-key"))
+  if (const auto key = c->req.header("idempotency-key"); writes(c->req.method) && !c->to->once && c->req.headers.contains("idempotency-key"))
     return claim_idempotency(c, std::string(key));
   c->to->answer(*this, c);
 }
@@ -192,9 +192,14 @@ bool service::read_query(const call& c, std::string_view text) {
     const auto equals = pair.find('=');
     const auto name = percent_decode(pair.substr(0, equals), true);
     const auto value = percent_decode(equals == std::string_view::npos ? "" : pair.substr(equals + 1), true);
+    const bool known = name && std::find(c->to->query.begin(), c->to->query.end(), *name) != c->to->query.end();
+    if (c->to->lenient) {
+      if (known && value) c->query.emplace(*name, *value);   // of two the first: neither is believed without its digest
+      continue;
+    }
     if (!name || !value) {
       wrong.push_back({name.value_or("query"), "is not valid percent-encoded UTF-8"});
-    } else if (std::find(c->to->query.begin(), c->to->query.end(), *name) == c->to->query.end()) {
+    } else if (!known) {
       std::string allowed;
       for (const auto& q : c->to->query) allowed += (allowed.empty() ? "" : ", ") + std::string(q);
       wrong.push_back({*name, "is not a known parameter; " + (allowed.empty() ? "this path takes none" : "known are: " + allowed)});
@@ -215,6 +220,10 @@ bool service::read_body(const call& c) {
     if (parsed && parsed->empty()) return true;
     finish(c, problem(400, "invalid-request", "Invalid request", "This request takes no body."));
     return false;
+  }
+  if (c->to->body == body_rule::optional && body.find_first_not_of(" \t\r\n") == std::string::npos) {
+    c->body = json::object();
+    return true;
   }
   const auto type = without_parameters(c->req.header("content-type"));
   const bool merge_patch = c->req.method == verb::patch && equal_text(type, "application/merge-patch+json");

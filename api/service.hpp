@@ -95,6 +95,7 @@ class service : public std::enable_shared_from_this<service> {
   actors::control& control;
   const options settings;
   const input_rules rules;
+  std::string base_url;   ///< ours, as browsers reach it, without a slash at the end; set before the first request
   const std::shared_ptr<api::loop> loop;
   background workshop;
 

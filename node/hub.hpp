@@ -48,6 +48,39 @@ class hub final : public actors::control {
     }
     on_done(fail(failure::cancelled, "the node is starting or stopping"));
   }
+  void connect(actors::connect_request wanted, deadline until, std::function<void(result<actors::connect_answer>)> on_done) override {
+    {
+      const std::shared_lock lock(mutex_);
+      if (herd_ != nullptr) return herd_->connect(std::move(wanted), until, std::move(on_done));
+    }
+    on_done(fail(failure::cancelled, "the node is starting or stopping"));
+  }
+  void come_back(actors::browser_return what, deadline until, std::function<void(result<actors::consent_outcome>)> on_done) override {
+    {
+      const std::shared_lock lock(mutex_);
+      if (herd_ != nullptr) return herd_->come_back(std::move(what), until, std::move(on_done));
+    }
+    on_done(fail(failure::cancelled, "the node is starting or stopping"));
+  }
+  void look_at_link(secret<> token, std::function<void(result<actors::link_view>)> on_done) override {
+    {
+      const std::shared_lock lock(mutex_);
+      if (herd_ != nullptr) return herd_->look_at_link(std::move(token), std::move(on_done));
+    }
+    on_done(fail(failure::cancelled, "the node is starting or stopping"));
+  }
+  void follow_link(secret<> token, const std::string& base_url, std::optional<sha256_digest> browser, deadline until,
+                   std::function<void(result<actors::connect_answer>)> on_done) override {
+    {
+      const std::shared_lock lock(mutex_);
+      if (herd_ != nullptr) return herd_->follow_link(std::move(token), base_url, browser, until, std::move(on_done));
+    }
+    on_done(fail(failure::cancelled, "the node is starting or stopping"));
+  }
+  [[nodiscard]] actors::app_setup setup_of(const oauth_app& app, const std::string& base_url, const std::string& mailbox) const override {
+    const std::shared_lock lock(mutex_);
+    return herd_ != nullptr ? herd_->setup_of(app, base_url, mailbox) : actors::app_setup{};
+  }
   result<void> drain(const std::string& node) override {
     const std::shared_lock lock(mutex_);
     if (herd_ == nullptr) return fail(failure::store_unavailable, "the node is starting or stopping");

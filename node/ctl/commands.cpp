@@ -115,7 +115,8 @@ int create_app(context& c, const std::string& tenant, const app_flags& f) {
   for (const auto& [name, value] : {std::pair{"authority", &f.authority},
                                     {"authorize_url", &f.authorize_url},
                                     {"token_url", &f.token_url},
-                                    {"device_url", &f.device_url}})
+                                    {"device_url", &f.device_url},
+                                    {"issuer", &f.issuer}})
     if (!value->empty()) body[name] = *value;
   if (!f.scopes.empty()) body["scopes"] = f.scopes;
   int exit = done;

@@ -46,9 +46,15 @@ struct channel_flags {
 };
 
 struct app_flags {
-  std::string name, provider, client_id, private_key_file, certificate_file, authority, authorize_url, token_url, device_url;
+  std::string name, provider, client_id, private_key_file, certificate_file, authority, authorize_url, token_url, device_url, issuer;
   secret_source client_secret;
   std::vector<std::string> scopes;
+};
+
+struct connect_flags {
+  bool device = false, link = false, any_account = false;
+  std::string login_hint;
+  std::optional<std::int64_t> expires_in;
 };
 
 struct list_flags {
@@ -67,6 +73,10 @@ int list_channels(context& c, const std::string& tenant, const list_flags& f);
 int create_channel(context& c, const std::string& tenant, const channel_flags& f, std::optional<seconds> wait);
 int edit_channel(context& c, const std::string& tenant, const std::string& channel, const channel_flags& f, std::optional<seconds> wait);
 int switch_auth(context& c, const std::string& tenant, const std::string& channel, const auth_flags& f, std::optional<seconds> wait);
+/// Prints where the person goes; with `wait`, waits until he has been there.
+int connect_channel(context& c, const std::string& tenant, const std::string& channel, const connect_flags& f, std::optional<seconds> wait);
+int roll_back(context& c, const std::string& tenant, const std::string& channel);
+int show_setup(context& c, const std::string& tenant, const std::string& app, const std::string& mailbox);
 int test_channel(context& c, const std::string& tenant, const std::string& channel);
 int list_events(context& c, const std::string& tenant, const std::string& channel, const list_flags& f);
 int list_messages(context& c, const std::string& tenant, const list_flags& f, bool follow);

@@ -23,6 +23,7 @@ struct words {
   std::int64_t wait_seconds = 300;
   bool wait = false, follow = false, disabled = false, enabled = false;
   list_flags list;
+  connect_flags connect;
   channel_flags settings;
   app_flags app;
   std::function<int(context&)> chosen;
@@ -90,12 +91,16 @@ void app_words(CLI::App& top, words& w) {
   create->add_option("--authorize-url", w.app.authorize_url);
   create->add_option("--token-url", w.app.token_url);
   create->add_option("--device-url", w.app.device_url);
+  create->add_option("--issuer", w.app.issuer, "OpenID provider: its endpoints are found by themselves");
   create->add_option("--scope", w.app.scopes, "May be given several times");
   const auto one = [&w] { return "/v1/tenants/" + escape(w.tenant) + "/oauth-apps/" + escape(w.id); };
   for (auto* sub : {command(*g, w, "show", "One app", [one](context& c) { return show(c, one()); }),
+                    command(*g, w, "setup", "What administrators do by hand before the app may sign in by itself",
+                            [&w](context& c) { return show_setup(c, w.tenant, w.id, w.settings.auth.mailbox); }),
                     command(*g, w, "delete", "Delete an app", [one, &w](context& c) { return remove(c, one(), w.id); })}) {
     sub->add_option("tenant", w.tenant)->required();
     sub->add_option("app", w.id)->required();
+    if (sub->get_name() == "setup") sub->add_option("--mailbox", w.settings.auth.mailbox, "For the mail administrator's lines");
   }
 }
 
@@ -129,6 +134,7 @@ void wait_options(CLI::App& sub, words& w) {
 
 void channel_words(CLI::App& top, words& w) {
   auto* g = group_of(top, "channels", "Mailboxes that are watched");
+  g->alias("channel");
   auto* list = command(*g, w, "list", "Channels of a tenant", [&w](context& c) { return list_channels(c, w.tenant, w.list); });
   list->add_option("tenant", w.tenant)->required();
   list->add_option("--state", w.list.state);
@@ -152,6 +158,10 @@ void channel_words(CLI::App& top, words& w) {
   });
   auto* auth = command(*g, w, "auth", "Switch credentials; the earlier ones serve until the new ones hold the mailbox",
                        [&w](context& c) { return switch_auth(c, w.tenant, w.channel, w.settings.auth, w.waiting()); });
+  auto* connect = command(*g, w, "connect", "Begin a person's consent: prints the address to open",
+                          [&w](context& c) { return connect_channel(c, w.tenant, w.channel, w.connect, w.waiting()); });
+  auto* back = command(*g, w, "rollback", "Back to the credentials that served before",
+                       [&w](context& c) { return roll_back(c, w.tenant, w.channel); });
   const auto one = [&w] { return "/v1/tenants/" + escape(w.tenant) + "/channels/" + escape(w.channel); };
   auto* shown = command(*g, w, "show", "One channel", [one](context& c) { return show(c, one()); });
   auto* gone = command(*g, w, "delete", "Delete a channel", [one, &w](context& c) { return remove(c, one(), w.channel); });
@@ -159,7 +169,7 @@ void channel_words(CLI::App& top, words& w) {
       command(*g, w, "test", "Try the connection without disturbing it", [&w](context& c) { return test_channel(c, w.tenant, w.channel); });
   auto* events = command(*g, w, "events", "What happened to it, newest first",
                          [&w](context& c) { return list_events(c, w.tenant, w.channel, w.list); });
-  for (auto* sub : {edit, auth, shown, gone, test, events}) {
+  for (auto* sub : {edit, auth, connect, back, shown, gone, test, events}) {
     sub->add_option("tenant", w.tenant)->required();
     sub->add_option("channel", w.channel)->required();
   }
@@ -169,6 +179,13 @@ void channel_words(CLI::App& top, words& w) {
   wait_options(*edit, w);
   auth_options(*auth, w.settings.auth);
   wait_options(*auth, w);
+  auto* device = connect->add_flag("--device", w.connect.device, "A code to enter on another device");
+  auto* link = connect->add_flag("--link", w.connect.link, "A link to send to the mailbox's owner; works once")->excludes(device);
+  connect->add_option("--expires-in", w.connect.expires_in, "Seconds the link is good for")->needs(link);
+  connect->add_option("--login-hint", w.connect.login_hint, "Account to preselect; without it the channel's address");
+  connect->add_flag("--allow-other-account", w.connect.any_account, "Whoever consents is meant");
+  connect->add_flag("--wait", w.wait, "Wait until the person has consented");
+  connect->add_option("--timeout", w.wait_seconds, "Seconds to wait")->check(CLI::Range(1, 86400));
   events->add_option("--limit", w.list.limit, "At most so many");
 }
 

@@ -1,6 +1,9 @@
 // Connection tests: each step in words, within one deadline, and never at the cost of the channel that serves.
 #include "actors/prober.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "actors/session/session.hpp"
 #include "tests/actors/fetching.hpp"
 
@@ -222,6 +225,68 @@ TEST_F(probe, answers_everybody_when_the_node_stops) {
   for (const auto& r : reports) EXPECT_EQ(r.error().code, failure::cancelled);
   EXPECT_TRUE(ended(it));
   EXPECT_EQ(net.connections(), 0U);
+}
+
+/// What a person may meet, where it shows, what it is called, and a word of what he reads.
+TEST_F(probe, has_a_cause_and_a_next_step_for_whatever_goes_wrong) {
+  struct row {
+    const char *command, *answer;   ///< of the mail server
+    failure reason;
+    const char* word;
+  };
+  const std::array rows{
+      row{"AUTHENTICATE", "NO [AUTHENTICATIONFAILED] Invalid credentials", failure::login_rejected, "password"},
+      row{"AUTHENTICATE", "NO Basic Authentication is disabled.", failure::login_disabled, "OAuth2"},
+      row{"AUTHENTICATE", "NO [WEBALERT https://x] Please log in via your web browser", failure::login_disabled, "OAuth2"},
+      row{"AUTHENTICATE", "NO Your account is not enabled for IMAP use.", failure::no_mailbox_rights, "enable IMAP"},
+      row{"AUTHENTICATE", "NO Request is throttled. Suggested Backoff Time: 299910 milliseconds", failure::throttled, "wait until"},
+      row{"AUTHENTICATE", "NO Account is locked", failure::account_blocked, "Unlock"},
+      row{"EXAMINE", "NO User is authenticated but not connected.", failure::no_mailbox_rights, "right account consented"},
+      row{"EXAMINE", "NO [NONEXISTENT] Unknown Mailbox", failure::mailbox_missing, "folder"},
+      row{"EXAMINE", "NO [LIMIT] Maximum number of connections from user+IP exceeded", failure::too_many_connections, "Close other"},
+      row{"EXAMINE", "NO [UNAVAILABLE] not now", failure::server_unavailable, "by itself"},
+  };
+  for (const auto& r : rows) {
+    imap.on_command = [&](auto&, const auto& c) -> std::optional<std::string> {
+      return c.name == r.command ? std::optional(c.tag + " " + r.answer + "\r\n") : std::nullopt;
+    };
+    test(subject());
+    const auto& step = last().steps.back();
+    EXPECT_EQ(step.reason, r.reason) << r.answer;
+    EXPECT_NE((step.detail + " " + step.advice).find(r.word), std::string::npos) << r.answer << ": " << step.detail << " / " << step.advice;
+  }
+  imap.on_command = {};
+  for (const auto& [reason, word] : {std::pair{failure::dns_failed, "host name"}, {failure::connect_refused, "port"}, {failure::certificate_expired, "renew"},
+                                     {failure::certificate_untrusted, "trust"}, {failure::certificate_name, "host name"}, {failure::target_refused, "operator"}}) {
+    net.refuse = [reason = reason](const net::target&) { return std::optional(error{reason, "by order of the test", {}}); };
+    test(subject());
+    EXPECT_EQ(last().steps.back().reason, reason);
+    EXPECT_NE(last().steps.back().advice.find(word), std::string::npos) << last().steps.back().advice;
+  }
+  net.refuse = {};
+}
+
+TEST_F(probe, shows_what_a_token_is_for_and_what_is_wrong_with_a_grant) {
+  use_oauth2();
+  auto s = subject();
+  s.channel = test::the_channel;
+  s.generation = 1;
+  imap.tokens.insert("t9");
+  test(s);
+  asked.back()->then(access_token{secret<>("t9"), 1, wall() + seconds(3000), "joe@acme.test", {"https://mail.test/IMAP"}});
+  settle();
+  const auto token = std::find_if(last().steps.begin(), last().steps.end(), [](const auto& step) { return step.step == "token"; });
+  ASSERT_NE(token, last().steps.end());
+  for (const auto* part : {"joe@acme.test", "50 more minutes", "https://mail.test/IMAP"}) EXPECT_NE(token->detail.find(part), std::string::npos) << token->detail;
+  for (const auto& [reason, word] : {std::pair{failure::consent_required, "Connect"}, {failure::admin_required, "administrator"}, {failure::app_misconfigured, "operator"},
+                                     {failure::token_unavailable, "by itself"}}) {
+    test(s);
+    asked.back()->then(fail(reason, "by order of the test"));
+    settle();
+    EXPECT_EQ(steps_of(last()), "token!");
+    EXPECT_EQ(last().steps.back().reason, reason);
+    EXPECT_NE(last().steps.back().advice.find(word), std::string::npos) << last().steps.back().advice;
+  }
 }
 
 TEST_F(probe, disturbs_no_serving_session) {

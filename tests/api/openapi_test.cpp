@@ -148,10 +148,10 @@ TEST(openapi, knows_parameters_bodies_and_tokens_of_every_route) {
     for (auto at = r.path.find('{'); at != std::string_view::npos; at = r.path.find('{', at + 1))
       wanted_path.insert(std::string(r.path.substr(at + 1, r.path.find('}', at) - at - 1)));
     EXPECT_EQ(in_path, wanted_path) << where;
-    EXPECT_EQ(static_cast<bool>(operation["requestBody"]), r.body == body_rule::object) << where;
+    EXPECT_EQ(static_cast<bool>(operation["requestBody"]), r.body != body_rule::none) << where;
     EXPECT_EQ(operation["security"] && operation["security"].size() == 0, r.who == access::open) << where;
     const bool writes = r.method == verb::post || r.method == verb::put || r.method == verb::patch;
-    EXPECT_EQ(idempotent, writes && r.who != access::open) << where;
+    EXPECT_EQ(idempotent, writes && r.who != access::open && !r.once) << where;
     EXPECT_TRUE(operation["operationId"] && operation["summary"]) << where;
   }
 }
@@ -173,7 +173,12 @@ TEST(openapi, tenants_keys_and_apps) {
   app.id = {1};
   app.tenant = {3};
   app.scopes = {"offline_access"};
-  expect_schema("OauthApp", {to_json(app)});
+  auto ending = app;
+  ending.secret_expires_at = wall_time{};
+  expect_schema("OauthApp", {to_json(app), to_json(ending)});
+  EXPECT_TRUE(to_json(app)["advice"].is_null());
+  EXPECT_NE(to_json(ending)["advice"].get<std::string>().find("expired"), std::string::npos);
+  expect_schema("AppSetup", {to_json(actors::app_setup{"https://m.test/oauth2/callback", "https://login.test", {"line"}, {"note"}})});
 }
 
 TEST(openapi, channels) {
@@ -191,6 +196,11 @@ TEST(openapi, channels) {
   oauth2.state_reason = "login_rejected";
   expect_schema("Channel", {to_json(basic), to_json(oauth2)});
   EXPECT_EQ(dump(to_json(basic)).find("canary"), std::string::npos);
+  store::consent device;
+  device.flow = store::consent_flow::device;
+  device.hidden = secret<>(std::string("canary"));
+  expect_schema("Consent", {to_json(device), to_json(store::consent{})});
+  EXPECT_EQ(dump(to_json(device)).find("canary"), std::string::npos);
 }
 
 TEST(openapi, messages) {

@@ -233,6 +233,32 @@ TEST_F(ctl_test, a_failed_test_is_1_with_the_advice) {
   EXPECT_NE(out_.find("Check the port."), std::string::npos);
 }
 
+TEST_F(ctl_test, connect_prints_where_the_person_goes_and_waits_until_he_has_been_there) {
+  answers({ok(200, R"({"flow":"browser","authorize_url":"https://id.test/auth?x=1","expires_at":"x"})")});
+  EXPECT_EQ(ctl({"channel", "connect", "t1", "c1", "--login-hint", "a@b.test"}), 0);
+  EXPECT_EQ(out_, "https://id.test/auth?x=1\n");
+  EXPECT_EQ(nlohmann::json::parse(requests_[0].body)["login_hint"], "a@b.test");
+  answers({ok(200, R"({"flow":"device","user_code":"ABCD","verification_uri":"https://id.test/device","expires_at":"x"})"),
+           ok(200, R"({"state":"done","account":"a@b.test"})")});
+  EXPECT_EQ(ctl({"channels", "connect", "t1", "c1", "--device", "--wait"}), 0);
+  EXPECT_NE(out_.find("ABCD"), std::string::npos);
+  EXPECT_NE(out_.find("a@b.test is connected"), std::string::npos);
+  answers({ok(200, R"({"flow":"link","url":"https://m.test/oauth2/link/x","expires_at":"x"})"), ok(200, R"({"state":"failed","detail":"consent was declined"})")});
+  EXPECT_EQ(ctl({"channels", "connect", "t1", "c1", "--link", "--wait"}), 1);
+  EXPECT_NE(err_.find("declined"), std::string::npos);
+  EXPECT_EQ(ctl({"channels", "connect", "t1", "c1", "--link", "--device"}), 2);
+}
+
+TEST_F(ctl_test, going_back_and_an_apps_setup) {
+  answers({ok(202, R"({"generation":3})")});
+  EXPECT_EQ(ctl({"channels", "rollback", "t1", "c1"}), 0);
+  EXPECT_NE(out_.find("generation 3"), std::string::npos);
+  answers({ok(200, R"({"redirect_uri":"https://m.test/oauth2/callback","admin_consent_url":null,"powershell":["New-ServicePrincipal"],"notes":["note"]})")});
+  EXPECT_EQ(ctl({"apps", "setup", "t1", "a1", "--mailbox", "x@acme.test"}), 0);
+  EXPECT_NE(out_.find("New-ServicePrincipal"), std::string::npos);
+  EXPECT_NE(requests_.back().target.find("mailbox=x%40acme.test"), std::string::npos);
+}
+
 TEST_F(ctl_test, a_raw_message_goes_to_a_file_byte_for_byte) {
   std::string raw = "Subject: x\r\n\r\n";
   raw += std::string("\0\xFF", 2) + std::string(300'000, 'y');

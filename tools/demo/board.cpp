@@ -23,6 +23,7 @@ const char* in_words(sign_in by) {
     case sign_in::password: return "password";
     case sign_in::grant: return "OAuth2";
     case sign_in::application: return "OAuth2 app";
+    case sign_in::consent: return "OAuth2";
   }
   return "";
 }
@@ -56,6 +57,7 @@ ctl::json board::ask(ctl::client& api, const char* method, const std::string& pa
 }
 
 void board::set_up(servers& from) {
+  from.register_return(url_ + "/oauth2/callback");
   std::map<std::string, std::string> apps;   // tenant and client → id
   for (const auto& m : servers::mailboxes()) {
     auto& tenant = tenants_[m.tenant];
@@ -72,7 +74,7 @@ void board::set_up(servers& from) {
                              {"client_secret", servers::client_secret},
                              {"authorize_url", from.authorize_url()},
                              {"token_url", from.token_url()},
-                             {"scopes", {"mail", "offline_access"}}})
+                             {"scopes", {"openid", "email", "mail", "offline_access"}}})
                    .at("id");
       app = made;
     }
@@ -87,6 +89,7 @@ ctl::json board::channel_of(const mailbox& m, servers& from, const std::string& 
   switch (m.by) {
     case sign_in::password: auth = {{"type", "basic"}, {"username", m.address}, {"password", servers::password_of(m)}}; break;
     case sign_in::grant: auth.update({{"grant", "authorization_code"}, {"refresh_token", from.grant_for(m)}}); break;
+    case sign_in::consent: auth.update({{"grant", "authorization_code"}}); break;
     case sign_in::application: auth.update({{"grant", "client_credentials"}, {"mailbox", m.address}}); break;
   }
   ctl::json incoming{{"protocol", m.protocol}, {"host", "localhost"}, {"port", from.port_of(m)}, {"tls", m.tls}};
@@ -146,9 +149,10 @@ void board::sent(const std::string& message_id) {
 
 std::size_t board::arrivals() {
   const std::lock_guard lock(mutex_);
-  const auto fewest = std::min_element(channels_.begin(), channels_.end(),
-                                       [](const auto& a, const auto& b) { return a.second.arrived < b.second.arrived; });
-  return fewest == channels_.end() ? 0 : fewest->second.arrived;
+  std::optional<std::size_t> fewest;
+  for (const auto& [id, c] : channels_)
+    if (c.box->by != sign_in::consent) fewest = std::min(fewest.value_or(c.arrived), c.arrived);   // that one waits for a person
+  return fewest.value_or(0);
 }
 
 }  // namespace mailherd::demo

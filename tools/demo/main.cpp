@@ -80,6 +80,7 @@ void explain(const std::string& program, const std::string& api, const std::stri
       "  {4} ctl channels list t1\n"
       "  {4} ctl channels test t1 c1\n"
       "  {4} ctl messages list t1 --follow\n"
+      "  {4} ctl channels connect t1 c3 --wait     (billing@acme.test waits for its owner's consent: open the address it prints)\n"
       "  {4} ctl cluster\n\n"
       "In brackets: from delivery at the mail server until the feed shows it. Dovecot tells of new mail half a second late; POP3 is asked\n"
       "every 3 s. Ctrl-C stops all of it.\n\n",

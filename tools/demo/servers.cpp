@@ -21,12 +21,12 @@ constexpr std::array subjects{"Order {0}: two chairs and a lamp",
                               "Cannot sign in since this morning ({0})",
                               "Thank you for {0}!"};
 
-peers::idp_options provider_options(const std::filesystem::path& directory, peers::test_ca& ca) {
+peers::idp_options provider_options(const std::filesystem::path& directory) {
   peers::idp_options o;
   o.root = directory / "idp";
   // Short, so that renewals can be seen; long enough to be renewed five minutes ahead, as everywhere.
   o.access_token_ttl = std::chrono::minutes(7);
-  o.tls = ca.issue();
+  // Without TLS: people open its pages, and their browsers do not know this authority.
   peers::idp_client people_s, own;
   people_s.id = servers::client;
   own.id = servers::application;
@@ -56,6 +56,7 @@ const std::vector<mailbox>& servers::mailboxes() {
   static const std::vector<mailbox> all{
       {"Acme", "support@acme.test", "imap", "implicit", sign_in::password},
       {"Acme", "sales@acme.test", "imap", "implicit", sign_in::grant},
+      {"Acme", "billing@acme.test", "imap", "implicit", sign_in::consent},
       {"Globex", "info@globex.test", "pop3", "implicit", sign_in::password},
       {"Globex", "orders@globex.test", "pop3", "starttls", sign_in::grant},
       {"Initech", "desk@initech.test", "imap", "starttls", sign_in::password},
@@ -66,7 +67,7 @@ const std::vector<mailbox>& servers::mailboxes() {
 
 servers::servers(const std::filesystem::path& directory, std::size_t backlog)
     : ca_(made(directory / "ca")),
-      provider_(provider_options(directory, ca_)),
+      provider_(provider_options(directory)),
       dovecot_(dovecot_options(directory, provider_.key_dir(), ca_)) {
   for (const auto& m : mailboxes()) dovecot_.deliver_many(m.address, "INBOX", backlog, [&](std::size_t) { return message(m); });
 }
@@ -85,6 +86,14 @@ std::uint16_t servers::port_of(const mailbox& m) const {
   const bool implicit = m.tls == "implicit";
   if (m.protocol == "pop3") return implicit ? dovecot_.pop3s_port() : dovecot_.pop3_port();
   return implicit ? dovecot_.imaps_port() : dovecot_.imap_port();
+}
+
+void servers::register_return(const std::string& redirect_uri) {
+  peers::idp_client people_s;
+  people_s.id = client;
+  people_s.secret = client_secret;
+  people_s.redirect_uris = {redirect_uri};
+  provider_.add_client(people_s);
 }
 
 std::string servers::password_of(const mailbox& m) { return "demo-password-of-" + m.address; }

@@ -16,7 +16,7 @@
 
 namespace mailherd::demo {
 
-enum class sign_in { password, grant, application };   ///< by OAuth2: a person's grant, or the application's own
+enum class sign_in { password, grant, application, consent };   ///< by OAuth2: a grant, the application's own, or one that a person is still to give
 
 struct mailbox {
   std::string tenant;
@@ -43,6 +43,8 @@ class servers {
   std::string grant_for(const mailbox& m) { return provider_.grant(m.address); }
   [[nodiscard]] std::string authorize_url() const { return provider_.authorize_url(); }
   [[nodiscard]] std::string token_url() const { return provider_.token_url(); }
+  /// Where browsers come back to after a consent.
+  void register_return(const std::string& redirect_uri);
   [[nodiscard]] std::filesystem::path ca_file() const { return ca_.ca_file(); }
 
   /// The two registrations at the provider: people's grants, and an application that may open all of a domain.

@@ -5,6 +5,7 @@
 import http from 'node:http';
 
 const TENANT_PATH = /^\/[^/]+\/oauth2\/v2\.0\/(authorize|token|devicecode)$/;
+const TENANT_FACTS = /^\/[^/]+\/v2\.0(\/\.well-known\/openid-configuration)$/;
 const INNER = { authorize: '/auth', token: '/token', devicecode: '/device/auth' };
 
 /** All of it, as a Buffer. */
@@ -20,6 +21,8 @@ function translate(req, publicUrl) {
   const url = new URL(req.url, publicUrl);
   const tenant = TENANT_PATH.exec(url.pathname);
   if (tenant) url.pathname = INNER[tenant[1]];
+  const facts = TENANT_FACTS.exec(url.pathname);
+  if (facts) url.pathname = facts[1];
   const headers = { ...req.headers, 'x-forwarded-proto': new URL(publicUrl).protocol.slice(0, -1), 'x-asked-url': publicUrl + req.url.split('?')[0] };
   if (url.pathname === '/auth') {
     // Every Connect asks who signs in and gets a refresh token, whatever an earlier one in the same browser did, and as
