@@ -17,7 +17,7 @@ response session_answer(const service& s, int status, const store::caller& who, 
   out_json j{{"role", who.only ? "tenant" : "operator"}};
   j["tenant"] = who.only ? out_json(to_string(*who.only)) : out_json(nullptr);
   j["expires_at"] = rules::format_time(expires_at);
-  j["public_url"] = s.settings.public_url.empty() ? out_json(nullptr) : out_json(s.settings.public_url);
+  j["public_url"] = s.base_url.empty() ? out_json(nullptr) : out_json(s.base_url);
   return json_answer(status, dump(j));
 }
 
@@ -51,7 +51,7 @@ std::optional<slicing> slicing_of(std::string_view span) {
 }  // namespace
 
 void sign_in(service& s, const call& c) {
-  if (!sessions::from_console(c->req, s.settings.public_url)) return s.finish(c, s.not_from_console());
+  if (!sessions::from_console(c->req, s.base_url)) return s.finish(c, s.not_from_console());
   const auto now = mono_clock::now();
   if (const auto wait = s.attempts.wait(c->req.peer, now); wait > 0) {
     auto r = problem(429, "too-many-attempts", "Too many attempts", fmt::format("Too many wrong tokens; try again in {} minutes.", (wait + 59) / 60));

@@ -138,7 +138,7 @@ response service::not_from_console() {
 }
 
 void service::authenticate_session(const call& c, const std::string& cookie) {
-  if (c->req.method != verb::get && c->req.method != verb::head && !sessions::from_console(c->req, settings.public_url))
+  if (c->req.method != verb::get && c->req.method != verb::head && !sessions::from_console(c->req, base_url))
     return finish(c, not_from_console());
   c->session_digest = digest_of(cookie);
   c->req.headers.erase("cookie");

@@ -83,7 +83,7 @@ class service : public std::enable_shared_from_this<service> {
   /// The keyed digest by which sessions know an operator token; nullopt for any other token.
   std::optional<sha256_digest> operator_digest(const secret<>& token) const;
   /// The public address is https: cookies are for it only.
-  [[nodiscard]] bool is_secure() const { return settings.public_url.starts_with("https://"); }
+  [[nodiscard]] bool is_secure() const { return base_url.starts_with("https://"); }
   static response not_from_console();
 
   /// Bytes of messages being taken apart; nullptr if too many are.

@@ -100,3 +100,6 @@ const day = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium' });
 export const date = (at: string) => day.format(new Date(at));
 
 export const person = (a: { name: string; address: string } | undefined) => (a ? a.name || a.address : 'unknown');
+
+/** A text of the API as a sentence. */
+export const sentence = (text: string) => text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;

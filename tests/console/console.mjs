@@ -15,7 +15,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const browserPath = process.env.CONSOLE_BROWSER ?? '/usr/bin/chromium';
 const pictures = process.env.CONSOLE_SCREENSHOTS;
 // Refusals that a test asks for, and what the browser says of a stream that ends.
-const expected = /40[1349]|405|422|503|ERR_INCOMPLETE_CHUNKED|net::ERR_/;
+const expected = /40[01349]|405|410|422|50[03]|ERR_INCOMPLETE_CHUNKED|net::ERR_/;
 
 export class Console {
   strangers = [];
@@ -50,6 +50,9 @@ export class Console {
     c.context.on('requestfailed', (r) => {
       if (r.failure()?.errorText !== 'csp') stranger(r);
     });
+    c.context.on('response', (r) => {
+      if (r.status() >= 500 && r.url().startsWith(c.world.url)) c.complaints.push(`${r.status()} ${r.url()}`);
+    });
     c.context.on('weberror', (e) => c.complaints.push(String(e.error())));
     c.context.on('console', (m) => {
       if (
@@ -65,6 +68,7 @@ export class Console {
   }
 
   async stop() {
+    for (const line of readFileSync(this.world.log, 'utf8').split('\n')) if (line.includes('defect')) console.log(line);
     await this.browser?.close();
     this.tracker?.close();
     this.process.stdin.end();

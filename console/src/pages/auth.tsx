@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, type FieldError, get, useLoaded, useNews } from '../api';
 import { to } from '../route';
+import { sentence } from '../words';
 import type { Channel, Connect, Consent, OauthApp, Page, Protocol } from '../types';
 import { Button, Choices, Dialog, Field, Notice, Problem, SecretOnce, Time, toast, useAct } from '../ui/ui';
 
@@ -178,12 +179,13 @@ export function useConnect(tenant: string, onDone?: (c: Channel) => void) {
       const now = await get<Channel>(path).catch(() => null);
       if (watch.current !== w || !now) return;
       end();
+      w.popup?.close();
       set({ step: 'done', channel: now });
       toast(`Connected as ${now.auth.account ?? consent.account}`);
       onDone?.(now);
       return;
     }
-    const refused = consent?.state === 'failed' ? (consent.detail ?? 'The consent came to nothing.') : undefined;
+    const refused = consent?.state === 'failed' ? sentence(consent.detail ?? 'the consent came to nothing') : undefined;
     if (w.popup?.closed) {
       // The answer may still be on its way when the window is gone.
       w.closedAt ||= Date.now();

@@ -72,7 +72,7 @@ function One({ c, path, channel, app, session }: { c: Channel; path: string; cha
       />
       <div class="stack">
         <ConnectNotice state={connect.state} cancel={connect.cancel} />
-        <StateNotice c={c} reconnect={reconnect} onConnect={start} onPassword={() => ask('switch')} />
+        <StateNotice c={c} reconnect={reconnect} waiting={connect.state.step === 'waiting'} onConnect={start} onPassword={() => ask('switch')} />
         {act.error && <Problem error={act.error} />}
         {test.error && <Problem error={test.error} again={runTest} />}
         {(report || test.busy) && (
@@ -153,6 +153,7 @@ function One({ c, path, channel, app, session }: { c: Channel; path: string; cha
           onYes={async () => {
             await call('POST', `${path}/auth/rollback`);
             ask(null);
+            connect.cancel();
             toast('Rolling back');
             channel.reload();
           }}
@@ -187,11 +188,13 @@ function One({ c, path, channel, app, session }: { c: Channel; path: string; cha
 function StateNotice({
   c,
   reconnect,
+  waiting,
   onConnect,
   onPassword,
 }: {
   c: Channel;
   reconnect: string | null;
+  waiting: boolean;
   onConnect: () => void;
   onPassword: () => void;
 }) {
@@ -201,7 +204,7 @@ function StateNotice({
   const calm = tone === 'good' || c.state === 'connecting' || c.state === 'backfilling';
   return (
     <>
-      {!calm && (
+      {!calm && !(waiting && c.state === 'consent_pending') && (
         <Notice
           tone={tone}
           title={name}
@@ -234,7 +237,7 @@ function StateNotice({
           )}
         </Notice>
       )}
-      {c.auth.switch.state === 'running' && (
+      {c.auth.switch.state === 'running' && !waiting && (
         <Notice tone="busy" title="A switch of sign-in is running" live>
           {reconnect ? `The new sign-in waits for consent: press ${reconnect}.` : 'The new credentials are being proven on the mailbox.'}{' '}
           {c.auth.observed_generation > 0 && 'The earlier ones serve until they hold it.'}

@@ -104,8 +104,8 @@ export function Toasts() {
   const [all, set] = useState<{ id: number; tone: Tone; text: string }[]>([]);
   showToast = (tone, text) => {
     const id = Date.now() + Math.random();
-    set((now) => [...now.slice(-3), { id, tone, text }]);
-    setTimeout(() => set((now) => now.filter((t) => t.id !== id)), 6000);
+    set((now) => [...now.slice(-1), { id, tone, text }]);
+    setTimeout(() => set((now) => now.filter((t) => t.id !== id)), 5000);
   };
   return (
     <section class="toasts" aria-label="Notifications" aria-live="polite">
