@@ -101,5 +101,8 @@ export const date = (at: string) => day.format(new Date(at));
 
 export const person = (a: { name: string; address: string } | undefined) => (a ? a.name || a.address : 'unknown');
 
-/** A text of the API as a sentence. */
-export const sentence = (text: string) => text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+/** A text of the API as a sentence. An address it begins with stays as it is. */
+export function sentence(text: string) {
+  const first = /^\S*@/.test(text) ? text.slice(0, 1) : text.slice(0, 1).toUpperCase();
+  return text && `${first}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+}

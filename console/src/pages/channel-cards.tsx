@@ -71,7 +71,7 @@ export function SignInCard({
             <dd>{grants[c.auth.grant]}</dd>
           </>
         )}
-        {c.auth.token_expires_at && (
+        {c.auth.type === 'oauth2' && c.auth.token_expires_at && (
           <>
             <dt>Access token</dt>
             <dd>

@@ -59,7 +59,7 @@ function One({ c, path, channel, app, session }: { c: Channel; path: string; cha
         actions={
           <>
             {reconnect && (
-              <Button kind="primary" icon="link" onClick={start} busy={connect.state.step === 'waiting'}>
+              <Button kind="primary" icon="link" onClick={start} busy={connect.state.step === 'waiting' && !connect.state.refused}>
                 {reconnect}
               </Button>
             )}

@@ -261,7 +261,7 @@ export function NewChannelPage({ tenant }: { tenant: string }) {
                   kind={connected ? undefined : 'primary'}
                   icon="link"
                   onClick={startConnect}
-                  busy={connect.state.step === 'waiting'}
+                  busy={connect.state.step === 'waiting' && !connect.state.refused}
                   disabled={!s.address || !s.host}
                 >
                   {connected ? 'Connect another account' : 'Connect'}
