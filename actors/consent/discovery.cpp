@@ -21,8 +21,8 @@ void discovery::fetch(const std::string& url, deadline until, std::function<void
                        fmt::format("the identity provider's description of itself cannot be read: {}", describe(answer.error()))));
     }
     if (answer->status != 200)
-      return then(
-          fail(failure::token_unavailable, fmt::format("the identity provider's description of itself cannot be read: HTTP {}", answer->status)));
+      return then(fail(answer->status == 404 ? failure::not_found : failure::token_unavailable,
+                       fmt::format("the identity provider's description of itself cannot be read: HTTP {}", answer->status)));
     document d{me->clock_.now(), std::move(answer->body), nullptr};
     {
       const std::lock_guard lock(me->mutex_);
@@ -76,6 +76,7 @@ void discovery::complete(const oauth_app& app, deadline until, std::function<voi
   const auto url = oauth2::metadata_url(app);
   if (!url) return then(fail(url.error()));
   find(app, *url, until, [app, then = std::move(then)](result<oauth2::metadata> facts) {
+    if (!facts && facts.error().code == failure::not_found) facts.error().code = failure::app_misconfigured;  // the issuer is not one
     if (!facts) return then(fail(std::move(facts.error())));
     then(oauth2::completed(app, *facts));
   });

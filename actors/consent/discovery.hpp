@@ -27,7 +27,8 @@ class discovery : public std::enable_shared_from_this<discovery> {
 
   using keys = std::shared_ptr<const std::vector<oauth2::signing_key>>;
 
-  /// What the app's provider says at `url`. Errors: token_unavailable (not reachable, no such document), app_misconfigured.
+  /// What the app's provider says at `url`. Errors: not_found (there is no document), token_unavailable (not
+  /// reachable, not readable), app_misconfigured.
   void find(const oauth_app& app, const std::string& url, deadline until, std::function<void(result<oauth2::metadata>)> then);
   /// The provider's keys; `newer`: one was not among those that are known.
   void find_keys(const std::string& url, bool newer, deadline until, std::function<void(result<keys>)> then);

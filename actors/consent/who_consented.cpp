@@ -54,6 +54,11 @@ void who_consented(const environment& env, const oauth_app& app, const secret<>&
     q->by_token = true;
   }
   q->providers->find(asked, *url, until, [q](result<oauth2::metadata> facts) {
+    if (!facts && facts.error().code == failure::not_found) {
+      // Nobody can check what the token says: it is as if there were none. The mail server will say whether it was the right account.
+      if (q->by_token) return q->then(std::optional<oauth2::id_claims>{});
+      facts.error().code = failure::app_misconfigured;
+    }
     if (!facts) return q->then(fail(std::move(facts.error())));
     if (q->by_token && !oauth2::speaks_for(*facts, q->app.token_url))
       return q->then(fail(failure::invalid_input, "the id_token's issuer does not know the app's token endpoint"));

@@ -146,6 +146,8 @@ void channel_fetcher::successor_failed(const error& reason, std::int64_t generat
 void channel_fetcher::refuse_generation(const error& reason) {
   auto& r = load_->record;
   refused_generation_ = r.generation;
+  // A change may be told twice, and the credential is tried twice then: it is one switch that failed.
+  const bool known = r.switching == switch_state::failed;
   r.switching = switch_state::failed;
   store::mail_store::state_change c;
   c.state = told_ ? told_->first : channel_state::connecting;
@@ -153,7 +155,7 @@ void channel_fetcher::refuse_generation(const error& reason) {
   c.switching = switch_state::failed;
   c.switch_error = describe(reason);
   set_state(std::move(c));
-  env_.report->auth_switch(load_->serving.type, load_->credential.type, false, 0.0);
+  if (!known) env_.report->auth_switch(load_->serving.type, load_->credential.type, false, 0.0);
 }
 
 // ---- waiting ------------------------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ TEST_F(connecting, a_consent_in_a_browser_connects_a_channel) {
   for (const auto* part : {"code_challenge_method=S256", "login_hint=p", "nonce=", "state=", "redirect_uri=http%3A%2F%2F127.0.0.1"})
     EXPECT_NE(url.find(part), std::string::npos) << part << " in " << url;
   EXPECT_EQ(call("GET", in(c, "/connect")).json()["state"], "pending");
+  const auto state_at = url.find("state=") + 6;
+  const auto state = url.substr(state_at, url.find('&', state_at) - state_at);
+  EXPECT_EQ(database_.query("SELECT count(*) FROM consents r WHERE position('" + state + "' IN r::text) > 0"), "0") << "only its digest is stored";
   const auto page = consent(url, user_);
   EXPECT_EQ(page.status, 200) << page.body;
   EXPECT_TRUE(says(page, "Connected") && says(page, user_)) << page.body;
@@ -29,6 +32,7 @@ TEST_F(connecting, a_consent_in_a_browser_connects_a_channel) {
   EXPECT_EQ(call("GET", in(c, "/connect")).json()["state"], "done");
   EXPECT_NE(events(c).find(user_ + " consented"), std::string::npos);
   EXPECT_EQ(database_.query("SELECT count(*) FROM consents WHERE sealed_secret IS NOT NULL"), "0") << "what has ended keeps no secret";
+  EXPECT_EQ(report_.lines().find(state), std::string::npos) << "nor is it logged";
 }
 
 TEST_F(connecting, a_password_gives_way_to_a_consent_and_comes_back_without_a_gap) {
@@ -280,6 +284,18 @@ TEST_F(connecting, what_the_provider_cannot_do_is_said_at_once) {
   EXPECT_TRUE(says(r, "setup")) << r.body;
   for (const auto* path : {"//evil.test", "https://evil.test", "/\\evil.test", "javascript:alert(1)"})
     EXPECT_EQ(call("POST", in(gone, "/connect"), {{"return_to", path}}).status, 422) << path;
+}
+
+TEST_F(connecting, a_provider_without_a_description_of_itself_leaves_the_word_to_the_mail_server) {
+  const auto c = make_channel(oauth2(make_app()));
+  all().provider.add_fault({.match = "/.well-known/openid-configuration", .status = 404, .body = "no", .times = 1});
+  // Nothing the herd knows already may help: discovery remembers for an hour.
+  const auto page = consent(begin(c), user_);
+  EXPECT_EQ(page.status, 200) << page.body;
+  ASSERT_TRUE(wait_serves(c, 1));
+  const auto wrong = make_app({{"issuer", all().provider.issuer() + "/nowhere"}});
+  ASSERT_EQ(call("PUT", in(c, "/auth"), oauth2(wrong)).status, 202);
+  EXPECT_EQ(consent(begin(c), user_).status, 502) << "an issuer that is none is said";
 }
 
 TEST_F(connecting, a_code_that_is_refused_and_a_provider_that_is_down_store_nothing) {
