@@ -203,7 +203,8 @@ export function WebhookPage({ tenant, id }: { tenant: string; id: string }) {
     act.run(async () => {
       await call('POST', `${path}/test`);
       toast('A test event is on its way');
-      again();
+      // No news tells of it: what became of it is looked for a moment later, and once more for a slow receiver.
+      for (const ms of [500, 2000, 6000]) setTimeout(again, ms);
     });
   return (
     <Shown of={hook}>
