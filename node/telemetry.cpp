@@ -217,7 +217,28 @@ constexpr bool waits_for_a_person(channel_state s) {
          s == channel_state::needs_admin || s == channel_state::app_blocked;
 }
 
-void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
+/// Bounded like all that is by tenant: of those beyond the bound the most urgent stands for all.
+prometheus::MetricFamily secrets_of(const std::vector<store::app_gauge>& apps) {
+  prometheus::MetricFamily out{"mailherd_app_secret_expires_seconds",
+                               "Until the first secret or certificate of the tenant's OAuth apps expires, where the registration says when",
+                               prometheus::MetricType::Gauge,
+                               {}};
+  std::map<std::string, double> first;
+  for (const auto& a : apps) {
+    const auto name = first.size() < limits::metric_tenants ? to_string(a.tenant) : std::string("other");
+    const auto [at, fresh] = first.emplace(name, a.secret_expires_seconds);
+    if (!fresh) at->second = std::min(at->second, a.secret_expires_seconds);
+  }
+  for (const auto& [tenant, seconds] : first) {
+    prometheus::ClientMetric m;
+    m.label = {{"tenant", tenant}};
+    m.gauge.value = seconds;
+    out.metric.push_back(std::move(m));
+  }
+  return out;
+}
+
+void telemetry::set_gauges(const std::vector<store::channel_gauge>& read, const std::vector<store::app_gauge>& apps) {
   const auto entry = [](std::vector<prometheus::ClientMetric::Label> l, double value) {
     prometheus::ClientMetric m;
     m.label = std::move(l);
@@ -257,7 +278,7 @@ void telemetry::set_gauges(const std::vector<store::channel_gauge>& read) {
   for (const auto& [tenant, seconds] : ours) overdue.metric.push_back(entry({{"tenant", label(tenant)}}, seconds));
   for (const auto& [provider, count] : by_provider) throttled.metric.push_back(entry({{"provider", provider}}, count));
   const std::lock_guard lock(parts_->guard);
-  parts_->from_database = {std::move(channels), std::move(age), std::move(overdue), std::move(throttled)};
+  parts_->from_database = {std::move(channels), std::move(age), std::move(overdue), std::move(throttled), secrets_of(apps)};
 }
 
 std::string telemetry::text() const {

@@ -38,8 +38,8 @@ class telemetry final : public actors::telemetry {
   void commit(double seconds, std::size_t queued) override;
   void watchdog_restart() override;
 
-  /// The newest reading of admin_store::gauges; replaces the one before.
-  void set_gauges(const std::vector<store::channel_gauge>& read);
+  /// The newest readings of admin_store::gauges and app_gauges; they replace those before.
+  void set_gauges(const std::vector<store::channel_gauge>& read, const std::vector<store::app_gauge>& apps = {});
 
   /// Everything, in Prometheus' text form. Reads /proc; asks nobody.
   [[nodiscard]] std::string text() const;

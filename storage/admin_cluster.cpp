@@ -1,4 +1,4 @@
-// storage/admin_cluster: nodes, and the numbers of all channels.
+// storage/admin_cluster: nodes, and the numbers of all channels and apps.
 #include "queries.hpp"
 #include "storage/admin_store.hpp"
 #include "storage/rows.hpp"
@@ -30,6 +30,14 @@ result<std::vector<channel_gauge>> pg_admin_store::gauges() {
     }
     out.push_back(g);
   }
+  return out;
+}
+
+result<std::vector<app_gauge>> pg_admin_store::app_gauges() {
+  const auto rows = link_.once({}, sql::app_gauges);
+  if (!rows) return fail(rows.error());
+  std::vector<app_gauge> out;
+  for (const auto& row : *rows) out.push_back({tenant_id{row[0].as<std::int64_t>()}, row[1].as<double>()});
   return out;
 }
 

@@ -58,6 +58,7 @@ class pg_admin_store final : public admin_store {
   result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) override;
   result<std::vector<node_record>> list_nodes() override;
   result<std::vector<channel_gauge>> gauges() override;
+  result<std::vector<app_gauge>> app_gauges() override;
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override;
   result<void> finish_idempotent(const std::string& scope, const std::string& key, const remembered& answer) override;
   result<void> forget_idempotent(const std::string& scope, const std::string& key) override;

@@ -279,6 +279,12 @@ struct channel_gauge {
   std::optional<provider_kind> provider = {};   ///< of throttled OAuth2 channels; nullopt: by password, or in another state
 };
 
+/// The first secret or certificate of a tenant's OAuth apps to expire, as far as their registrations say.
+struct app_gauge {
+  tenant_id tenant;
+  double secret_expires_seconds = 0;   ///< from now; negative: it has expired
+};
+
 /// Somebody signed in to the console. A tenant's key opens it for that tenant only, and its end is the session's.
 struct console_session {
   caller who;
@@ -360,6 +366,7 @@ class admin_store : public consent_store {
 
   virtual result<std::vector<node_record>> list_nodes() = 0;
   virtual result<std::vector<channel_gauge>> gauges() = 0;
+  virtual result<std::vector<app_gauge>> app_gauges() { return std::vector<app_gauge>{}; }
 
   /// Idempotency-Key: the stored answer for (scope, key), or nullopt and the key is taken for this request (failure::conflict if another
   /// request with it is still running or had another body).

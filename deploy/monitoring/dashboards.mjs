@@ -64,7 +64,8 @@ const dashboards = {
     ['Sessions and attempts that failed', 'cps', 12, [[`topk(10, ${rate('session_failures_total', 'protocol, reason')} > 0)`, '{{protocol}} {{reason}}']]],
     ['Changes of the serving session', 'cps', 12, [[rate('auth_switches_total', 'from, to, result'), '{{from}} → {{to}} {{result}}']]],
     ['Time without a session: changes', 's', 12, quantiles('auth_switch_gap_seconds')],
-    ['Channels that wait for a person', 'short', 24, [[channels('state', ',state=~"consent_pending|needs_reauth|needs_admin|app_blocked"'), '{{state}}']], 'stack'],
+    ['Secrets of OAuth apps: the first to expire', 's', 12, [[`bottomk(10, min by (tenant) (mailherd_app_secret_expires_seconds{${NS}}))`, '{{tenant}}']]],
+    ['Channels that wait for a person', 'short', 12, [[channels('state', ',state=~"consent_pending|needs_reauth|needs_admin|app_blocked"'), '{{state}}']], 'stack'],
   ]],
 };
 

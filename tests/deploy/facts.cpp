@@ -17,7 +17,7 @@ std::string metrics() {
   node::telemetry report("0.0.0", {true, actors::log_level::error, nullptr});
   std::vector<store::channel_gauge> read;
   for (int s = 0; s <= static_cast<int>(channel_state::app_blocked); ++s) read.push_back({tenant_id{1}, static_cast<channel_state>(s), 1, 1});
-  report.set_gauges(read);
+  report.set_gauges(read, {{tenant_id{1}, 1}});
   for (const auto p : {protocol_kind::imap, protocol_kind::pop3}) report.stored(tenant_id{1}, p, 1, 1);
   return report.text();
 }

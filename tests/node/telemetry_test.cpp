@@ -55,7 +55,7 @@ class telemetry_test : public ::testing::Test {
 
 TEST_F(telemetry_test, every_metric_of_the_contract_exists_with_its_labels) {
   report_.stored(tenant_id{3}, protocol_kind::imap, 1, 10);
-  report_.set_gauges({{tenant_id{3}, channel_state::active, 2, 1.5}});
+  report_.set_gauges({{tenant_id{3}, channel_state::active, 2, 1.5}}, {{tenant_id{3}, 60}});
   const std::map<std::string, std::set<std::string>> contract{
       {"channels", {"tenant", "state"}},
       {"messages_stored_total", {"tenant", "protocol"}},
@@ -79,6 +79,7 @@ TEST_F(telemetry_test, every_metric_of_the_contract_exists_with_its_labels) {
       {"throttled_channels", {"provider"}},
       {"oldest_success_age_seconds", {"tenant"}},
       {"overdue_seconds", {"tenant"}},
+      {"app_secret_expires_seconds", {"tenant"}},
       {"store_commit_seconds_bucket", {}},
       {"store_queue_depth", {}},
       {"webhook_deliveries_total", {"result"}},
@@ -173,6 +174,14 @@ TEST_F(telemetry_test, what_waits_for_a_person_is_old_and_not_overdue) {
   EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t1"})"), 10);
   EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t2"})"), 70);
   EXPECT_EQ(value(R"(mailherd_overdue_seconds{tenant="t3"})"), 0) << "there all the same";
+}
+
+TEST_F(telemetry_test, a_secret_that_ends_is_told_also_after_its_end) {
+  report_.set_gauges({}, {{tenant_id{1}, 86'400}, {tenant_id{2}, -5}});
+  EXPECT_EQ(value(R"(mailherd_app_secret_expires_seconds{tenant="t1"})"), 86'400);
+  EXPECT_EQ(value(R"(mailherd_app_secret_expires_seconds{tenant="t2"})"), -5);
+  report_.set_gauges({}, {});
+  EXPECT_EQ(report_.text().find("mailherd_app_secret_expires_seconds{"), std::string::npos) << "replaced, or its app is gone";
 }
 
 TEST_F(telemetry_test, throttled_channels_are_counted_by_provider) {

@@ -315,5 +315,17 @@ TEST_F(cluster_test, gauges_count_by_tenant_and_state_and_what_is_throttled_by_p
   EXPECT_NEAR(seen[name(other, "active password 1")], 3'600, 300);
 }
 
+TEST_F(cluster_test, the_first_secret_of_a_tenant_to_expire_is_known) {
+  const auto t = tenant(), other = tenant("Other");
+  const auto soon = app(t), later = app(t);
+  app(other);
+  database.query(fmt::format("UPDATE oauth_apps SET secret_expires_at = now() + interval '1 day' WHERE app_id = {}", soon.value));
+  database.query(fmt::format("UPDATE oauth_apps SET secret_expires_at = now() + interval '9 days' WHERE app_id = {}", later.value));
+  const auto read = must(store.app_gauges());
+  ASSERT_EQ(read.size(), 1U) << "of the other tenant nobody knows";
+  EXPECT_EQ(read[0].tenant, t);
+  EXPECT_NEAR(read[0].secret_expires_seconds, 86'400, 300);
+}
+
 }  // namespace
 }  // namespace mailherd::test
