@@ -15,6 +15,7 @@
 #include "actors/telemetry.hpp"
 #include "core/limits.hpp"
 #include "storage/store.hpp"
+#include "storage/webhook_store.hpp"
 #include "transport/net.hpp"
 
 namespace mailherd::actors {
@@ -33,6 +34,7 @@ struct herd_options {
   seconds lease_ttl = limits::lease_ttl;
   seconds poll_interval = limits::poll_interval;   ///< POP3, and IMAP without IDLE
   session_times times;
+  seconds deliverer_round = limits::deliverer_round;   ///< tests of days lengthen it
   bool allow_plaintext = false;                    ///< the operator allows tls "none"
   std::size_t max_channels = 100'000;              ///< this node claims no more
   unsigned logins_per_host = 32;                   ///< attempts to one mail host at once
@@ -41,11 +43,21 @@ struct herd_options {
 
 class discovery;
 
+/// What webhooks say: bodies made by the API's own words. On a storage worker; nullopt: it is no more, nothing is to be told.
+struct event_words {
+  using body = result<std::optional<std::string>>;
+  std::function<body(store::session&, const store::webhook_spec&, const store::stored_message&)> message;
+  std::function<body(store::session&, tenant_id, const store::state_event&)> state;
+  std::function<std::string(const store::webhook_key&, const store::delivery_record&, wall_time)> test;
+};
+
 struct environment {
   herd_options options;
   std::vector<net::reactor*> reactors;   ///< at least one
   net::dialer* dialer = nullptr;
   net::http_client* http = nullptr;
+  net::http_client* webhooks = nullptr;   ///< for deliveries; null: this node delivers nothing
+  event_words words;
   store::executor* store = nullptr;
   telemetry* report = nullptr;
   std::shared_ptr<fetch_budget> budget;

@@ -114,9 +114,10 @@ class running_herd final : public herd {
     caf::anon_send(root_, test_atom::value, std::move(request));
   }
 
-  void changed(tenant_id, channel_id) override {
+  void changed(tenant_id, channel_id channel) override {
     // Rows decide: the keeper looks for itself what changed, and tells whoever serves it.
     caf::anon_send(root_, changed_atom::value);
+    if (!channel) caf::anon_send(root_, hooks_atom::value);   // of a tenant as a whole: its apps, its webhooks
   }
 
   void connect(connect_request wanted, deadline until, std::function<void(result<connect_answer>)> on_done) override {
@@ -135,6 +136,8 @@ class running_herd final : public herd {
   [[nodiscard]] app_setup setup_of(const oauth_app& app, const std::string& base_url, const std::string& mailbox) const override {
     return connector_->setup_of(app, base_url, mailbox);
   }
+
+  void fed(tenant_id tenant) override { caf::anon_send(root_, fed_atom::value, tenant); }
 
   result<void> drain(const std::string& node) override {
     if (node != env_.options.node_name) return fail(failure::not_found, "that is not this node");

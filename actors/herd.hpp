@@ -23,6 +23,9 @@ class herd : public control {
   /// Commits what is in hand, logs sessions out, gives the leases back, leaves the cluster; what has not ended after `grace` is killed, and
   /// a log line says what. True if everything ended in order. Idempotent. Blocks up to `grace` and a second.
   virtual bool stop(seconds grace) = 0;
+
+  /// A hint that this tenant's feed has grown (no tenant: look everywhere): webhooks go out sooner.
+  virtual void fed(tenant_id tenant) = 0;
 };
 
 }  // namespace mailherd::actors

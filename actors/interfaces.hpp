@@ -2,6 +2,7 @@
 //
 //   terminator ── starts the parts, starts all of them anew if one breaks, stops them in order: a grace period, then a kill that is reported
 //   prober                             connection tests
+//   deliverer                          webhooks: claims endpoints, reads the feed for them, sends
 //   node_guardian                      one per node: turns leases into supervisors
 //     ├── lease_keeper                 this node's life in the cluster: joins, renews, claims, releases
 //     ├── storage_gate                 bounded queue before the storage workers: group commits over many channels
@@ -166,11 +167,21 @@ using prober_actor = caf::typed_actor<
     caf::reacts_to<tick_atom, std::uint64_t>,                                  // a test's deadline
     caf::reacts_to<stop_atom>>;                                                // answer all tests with cancelled, then end
 
+/// Delivers events to endpoints.
+using deliverer_actor = caf::typed_actor<
+    caf::reacts_to<continuation>,                                              // storage or a receiver answered
+    caf::reacts_to<tick_atom, std::uint64_t>,                                  // its round; progress to be saved; an endpoint's time has come
+    caf::reacts_to<fed_atom, tenant_id>,                                       // this tenant's feed has grown (none: look everywhere)
+    caf::reacts_to<changed_atom>,                                              // endpoints changed: look now
+    caf::reacts_to<stop_atom>>;                                                // send nothing more, save, give the endpoints back, end
+
 /// Starts and ends the others; the one address that the outside knows.
 using terminator_actor = caf::typed_actor<
     caf::reacts_to<continuation>,
     caf::reacts_to<tick_atom, std::uint64_t>,                                  // the grace is over; a restart is due
     caf::reacts_to<changed_atom>,                                              // to the lease keeper: look for changes now
+    caf::reacts_to<fed_atom, tenant_id>,                                       // to the deliverer
+    caf::reacts_to<hooks_atom>,                                                // to the deliverer: endpoints changed
     caf::reacts_to<drain_atom>,                                                // to the lease keeper
     caf::reacts_to<test_atom, std::shared_ptr<probe_request>>,                // to the prober
     caf::reacts_to<token_atom, tenant_id, channel_id, std::shared_ptr<token_request>>,   // from the prober to the guardian

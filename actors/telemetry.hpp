@@ -42,6 +42,9 @@ class telemetry {
   virtual void fenced_write() {}
   virtual void commit(double /*seconds*/, std::size_t /*queued*/) {}
   virtual void watchdog_restart() {}
+  virtual void webhook_delivery(bool /*taken*/) {}
+  /// Events that this node's endpoints have before them.
+  virtual void webhook_backlog(std::int64_t /*events*/) {}
 };
 
 }  // namespace mailherd::actors

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "actors/deliverer.hpp"
 #include "actors/lease_keeper.hpp"
 #include "actors/pacer.hpp"
 #include "actors/storage_gate.hpp"
@@ -51,6 +52,10 @@ void terminator_state::start() {
   });
   own("prober", prober_);
   own("node_guardian", guardian);
+  if (env.webhooks != nullptr) {
+    deliverer_ = spawn_deliverer(system, env);
+    own("deliverer", deliverer_);   // after the fetchers: what they stored last may still go out
+  }
   own("lease_keeper", keeper);
   own("storage_gate", gate);
   own("pacer", pace);
@@ -140,6 +145,12 @@ terminator_actor::behavior_type terminator(terminator_actor::stateful_pointer<te
       [](const continuation& rest) { rest.run(); },
       [&state](tick_atom, std::uint64_t timer) { state.timers.fire(timer); },
       [&state, self](changed_atom) { self->send(state.keeper, changed_atom::value); },
+      [&state, self](fed_atom, tenant_id tenant) {
+        if (state.deliverer_) self->send(state.deliverer_, fed_atom::value, tenant);
+      },
+      [&state, self](hooks_atom) {
+        if (state.deliverer_) self->send(state.deliverer_, changed_atom::value);
+      },
       [&state, self](drain_atom) {
         state.draining = true;
         self->send(state.keeper, drain_atom::value);

@@ -1,6 +1,6 @@
 // actors/terminator: the beginning and the end of a node's actors, and the one address the outside knows.
 //
-// Owns:   guardian, lease keeper, gate, pacer, prober: their birth in order, their common restart if one of them breaks, their end in order:
+// Owns:   guardian, lease keeper, gate, pacer, prober, deliverer: their birth in order, their common restart if one of them breaks, their end in order:
 //         prober and guardian (fetchers log out), keeper (leases are given back), gate (what is queued is stored), pacer, stragglers.
 // Never:  waits longer than the grace: what has not ended then is killed and named in the log; the later parts still get a moment, so that
 //         leases are given back also by a node that had to kill.
@@ -59,6 +59,7 @@ struct terminator_state {
   node_guardian_actor guardian;
   lease_keeper_actor keeper;
   prober_actor prober_;
+  deliverer_actor deliverer_;
   bool draining = false, stopping = false, orderly = true, broken = false;
   unsigned restarts = 0;
   mono_time started{};

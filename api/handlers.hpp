@@ -63,8 +63,21 @@ void follow_link(service&, const call&);
 void feed(service&, const call&);
 void newest(service&, const call&);
 void get_html(service&, const call&);
+void stream_feed(service&, const call&);
 void get_message(service&, const call&);
 void get_raw(service&, const call&);
 void get_attachment(service&, const call&);
+
+// handlers_webhooks.cpp
+void create_webhook(service&, const call&);
+void list_webhooks(service&, const call&);
+void get_webhook(service&, const call&);
+void edit_webhook(service&, const call&);
+void delete_webhook(service&, const call&);
+void rotate_webhook(service&, const call&);
+void replay_webhook(service&, const call&);
+void test_webhook(service&, const call&);
+void list_deliveries(service&, const call&);
+void retry_delivery(service&, const call&);
 
 }  // namespace mailherd::api::handle

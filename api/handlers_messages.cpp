@@ -2,8 +2,10 @@
 #include <charconv>
 #include <fmt/format.h>
 
+#include "api/feed_stream.hpp"
 #include "api/handlers.hpp"
 #include "api/model_json.hpp"
+#include "api/rules.hpp"
 #include "api/service.hpp"
 #include "core/limits.hpp"
 
@@ -17,6 +19,7 @@ namespace {
 struct feed_question {
   std::optional<channel_id> channel;
   std::int64_t after = 0;
+  std::optional<wall_time> since;
   std::size_t limit = 0;
   mono_time until{};
 };
@@ -28,20 +31,54 @@ std::optional<std::int64_t> whole_number(const std::string& s, std::int64_t most
   return n;
 }
 
+/// `after`: from the query or a header, which `after_name` tells in an error.
+feed_question read_question(const call& c, const std::string& after, const char* after_name, std::vector<field_error>& wrong) {
+  feed_question q;
+  if (!after.empty()) {
+    const auto position = whole_number(after, INT64_MAX);
+    if (position)
+      q.after = *position;
+    else
+      wrong.push_back({after_name, "must be the `next` of an earlier answer"});
+  }
+  if (const auto channel = c->query.find("channel"); channel != c->query.end()) {
+    q.channel = parse_id<channel_id>(channel->second);
+    if (!q.channel) wrong.push_back({"channel", "must be a channel's id, like c17"});
+  }
+  if (const auto since = c->query.find("since"); since != c->query.end()) {
+    q.since = rules::parse_time(since->second);
+    if (!q.since) wrong.push_back({"since", "must be an RFC 3339 time like 2026-01-31T00:00:00Z"});
+    if (c->query.contains("after")) wrong.push_back({"since", "is for readers without a cursor: give one of after and since"});
+  }
+  return q;
+}
+
 response feed_answer(const feed_question& q, const std::vector<store::stored_message>& items) {
   return json_answer(200, dump(to_page(items, std::to_string(items.empty() ? q.after : items.back().id.position))));
 }
 
+// Is there such a tenant and channel, and where does a reading since a time begin? On a storage worker.
+std::optional<response> prepare(service& s, const call& c, feed_question& q, store::session& db) {
+  if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return s.failed(tenant.error());
+  if (q.channel)
+    if (auto channel = db.admin.get_channel(c->who, c->tenant, *q.channel); !channel) return s.failed(channel.error());
+  if (!q.since) return std::nullopt;
+  if (db.webhooks == nullptr) return s.failed({failure::internal, "this store cannot look for a time", {}});
+  auto after = db.webhooks->position_at(c->who, c->tenant, *q.since);
+  if (!after) return s.failed(after.error());
+  q.after = *after;
+  q.since.reset();
+  return std::nullopt;
+}
+
 // One look into the feed. Empty-handed and with time left, the reader waits for a wake and looks again. On the HTTP thread.
-void look(service& s, const call& c, const feed_question& q, bool first) {
+void look(service& s, const call& c, feed_question q, bool first) {
   const auto seen = s.waiters().wakes(c->tenant);
   auto self = s.shared_from_this();
-  s.in_store_then(c, [self, c, q, first, seen](store::session& db) -> std::optional<response> {
-    if (first) {
-      if (auto tenant = db.admin.get_tenant(c->who, c->tenant); !tenant) return self->failed(tenant.error());
-      if (q.channel)
-        if (auto channel = db.admin.get_channel(c->who, c->tenant, *q.channel); !channel) return self->failed(channel.error());
-    }
+  s.in_store_then(c, [self, c, asked = std::move(q), first, seen](store::session& db) -> std::optional<response> {
+    auto q = asked;
+    if (first)
+      if (auto refused = prepare(*self, c, q, db)) return refused;
     auto items = db.admin.feed(c->who, c->tenant, q.channel, q.after, q.limit);
     if (!items) return self->failed(items.error());
     if (!items->empty() || mono_clock::now() >= q.until) return feed_answer(q, *items);
@@ -171,19 +208,8 @@ void feed(service& s, const call& c) {
   const auto page = s.read_paging(c);
   if (!page) return;
   std::vector<field_error> wrong;
-  feed_question q;
+  auto q = read_question(c, page->after, "after", wrong);
   q.limit = page->limit;
-  if (!page->after.empty()) {
-    const auto after = whole_number(page->after, INT64_MAX);
-    if (after)
-      q.after = *after;
-    else
-      wrong.push_back({"after", "must be the `next` of an earlier answer"});
-  }
-  if (const auto channel = c->query.find("channel"); channel != c->query.end()) {
-    q.channel = parse_id<channel_id>(channel->second);
-    if (!q.channel) wrong.push_back({"channel", "must be a channel's id, like c17"});
-  }
   seconds wait{0};
   if (const auto w = c->query.find("wait"); w != c->query.end()) {
     const auto n = whole_number(w->second, 3600);
@@ -220,6 +246,28 @@ void newest(service& s, const call& c) {
     auto items = db.admin.newest(c->who, c->tenant, channel, before, limit);
     if (!items) return s.failed(items.error());
     return json_answer(200, dump(to_page(*items, items->size() < limit ? "" : std::to_string(items->back().id.position))));
+  });
+}
+
+// A client that was cut off comes back by itself with the id of the last event it has seen: that counts before `after`.
+void stream_feed(service& s, const call& c) {
+  std::vector<field_error> wrong;
+  const std::string last(c->req.header("last-event-id"));
+  const auto after = c->query.find("after");
+  auto q = read_question(c, !last.empty() ? last : after != c->query.end() ? after->second : "", last.empty() ? "after" : "Last-Event-ID", wrong);
+  if (!last.empty()) q.since.reset();
+  if (!wrong.empty()) return s.finish(c, invalid_request(wrong));
+  auto place = s.take_feed_stream();
+  if (!place) return s.finish(c, unavailable("Too many readers follow feeds at once.", 5));
+  auto self = s.shared_from_this();
+  s.in_store_then(c, [self, c, q, place](store::session& db) -> std::optional<response> {
+    auto from = q;
+    if (auto refused = prepare(*self, c, from, db)) return refused;
+    response r;
+    r.headers = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
+    r.stream = std::make_shared<feed_stream>(self, c->who, c->tenant, from.channel, from.after, place);
+    r.endless = true;
+    return r;
   });
 }
 

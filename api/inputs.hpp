@@ -10,11 +10,13 @@
 
 #include "api/json_input.hpp"
 #include "core/model.hpp"
+#include "storage/webhook_store.hpp"
 
 namespace mailherd::api {
 
 struct input_rules {
   bool allow_plaintext = false;  ///< the operator allows `tls: none` and http:// endpoints
+  bool kafka = false;            ///< there is a Kafka cluster, and who asks is an operator
 };
 
 struct tenant_input {
@@ -39,5 +41,17 @@ channel_input read_channel(const json& body, bool untested, const input_rules& r
 channel_spec merge_channel(const json& body, const channel_spec& present, const input_rules& rules, field_errors& errors);
 /// The body of PUT .../auth, or the member `auth` of a channel (`path` "auth").
 credential read_auth(const json& body, const std::string& path, field_errors& errors);
+
+// inputs_webhooks.cpp
+/// A new endpoint, or `present` with the changes of `body`.
+store::webhook_spec read_webhook(const json& body, const store::webhook_spec* present, const input_rules& rules, field_errors& errors);
+/// How long the older secret signs too.
+seconds read_rotation(const json& body, field_errors& errors);
+struct replay_input {
+  std::optional<std::int64_t> after;
+  std::optional<wall_time> since;
+};
+/// One of both.
+replay_input read_replay(const json& body, field_errors& errors);
 
 }  // namespace mailherd::api

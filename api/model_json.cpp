@@ -6,6 +6,8 @@
 #include "api/rules.hpp"
 #include "core/advice.hpp"
 #include "core/limits.hpp"
+#include "protocol/mime/automatic.hpp"
+#include "protocol/mime/html.hpp"
 
 namespace mailherd::api {
 
@@ -193,6 +195,17 @@ out_json to_json(const store::channel_event& e) {
           {"actor", text_or_null(e.actor)}};
 }
 
+namespace {
+
+/// The conversation's first message as far as this one knows (RFC 5322, 3.6.4): messages with the same `thread` belong together.
+out_json thread_of(const envelope& e) {
+  if (!e.references.empty()) return e.references.front();
+  if (!e.in_reply_to.empty()) return e.in_reply_to.front();
+  return text_or_null(e.message_id);
+}
+
+}  // namespace
+
 out_json to_json(const store::stored_message& m) {
   out_json j{{"id", to_string(m.id)},
              {"channel", to_string(m.channel)},
@@ -208,7 +221,8 @@ out_json to_json(const store::stored_message& m) {
              {"date", time_or_null(m.envelope.date)},
              {"message_id", text_or_null(m.envelope.message_id)},
              {"in_reply_to", m.envelope.in_reply_to},
-             {"references", m.envelope.references}};
+             {"references", m.envelope.references},
+             {"thread", thread_of(m.envelope)}};
   if (m.source.protocol == protocol_kind::imap)
     j["source"] = {
         {"protocol", "imap"}, {"folder", m.source.folder}, {"uid_validity", m.source.uid_validity.value}, {"uid", m.source.uid.value}};
@@ -276,10 +290,49 @@ out_json header_fields(std::string_view header) {
 
 }  // namespace
 
+namespace {
+
+/// Where inline images of this message are, by content id.
+mime::inline_images images_of(const out_json& message, const mime::content& content) {
+  const auto id = parse_message_id(message.value("id", ""));
+  if (!id) return {};
+  const auto base = "/v1/tenants/" + to_string(id->tenant) + "/messages/" + to_string(*id) + "/attachments/";
+  return [base, &content](std::string_view content_id) -> std::optional<std::string> {
+    for (const auto& a : content.attachments)
+      if (!a.content_id.empty() && a.content_id == content_id) return base + std::to_string(a.index);
+    return std::nullopt;
+  };
+}
+
+out_json pieces_of(const std::string& text) {
+  auto all = out_json::array();
+  for (const auto& piece : mime::split_reply(text)) {
+    using kind = mime::text_piece::kind;
+    all.push_back({{"kind", piece.is == kind::quote ? "quote" : piece.is == kind::signature ? "signature" : "reply"}, {"text", piece.text}});
+  }
+  return all;
+}
+
+void add_automatic(out_json& message, std::string_view raw) {
+  message["automatic"] = nullptr;
+  const auto found = mime::classify(raw);
+  if (found.kind.empty()) return;
+  message["automatic"] = {{"kind", found.kind}, {"reason", found.reason}, {"recipients", out_json::array()}};
+  if (found.kind != "bounce") return;
+  for (const auto& b : mime::delivery_report(raw))
+    message["automatic"]["recipients"].push_back({{"address", b.recipient}, {"action", b.action}, {"status", b.status}, {"diagnostic", b.diagnostic}});
+}
+
+}  // namespace
+
 void add_content(out_json& message, std::string_view raw, const mime::content& content) {
   message["headers"] = header_fields(raw.substr(0, std::min(mime::header_end(raw), limits::header_parse_bytes)));
+  add_automatic(message, raw);
   message["text"] = content.text.empty() ? out_json(nullptr) : out_json(content.text);
+  message["text_parts"] = pieces_of(content.text);
   message["html"] = content.html.empty() ? out_json(nullptr) : out_json(content.html);
+  const auto safe = content.html.empty() ? std::nullopt : mime::safe_html(content.html, images_of(message, content));
+  message["html_safe"] = safe ? out_json(*safe) : out_json(nullptr);
   message["attachments"] = out_json::array();
   for (const auto& a : content.attachments) {
     message["attachments"].push_back({{"index", a.index},

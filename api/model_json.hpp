@@ -12,6 +12,7 @@
 #include "core/model.hpp"
 #include "protocol/mime/mime.hpp"
 #include "storage/store.hpp"
+#include "storage/webhook_store.hpp"
 
 namespace mailherd::api {
 
@@ -29,6 +30,9 @@ out_json to_json(const store::node_record& n);
 out_json to_json(const actors::test_report& r);
 out_json to_json(const store::consent& c);
 out_json to_json(const actors::app_setup& s);
+out_json to_json(const store::webhook_record& w);
+out_json to_json(const store::delivery_record& d);
+out_json to_json(tenant_id tenant, const store::stall_record& s);
 
 /// The members that a message has only when it is shown alone: headers, text, html, attachments, notes. `raw` may be the first part only.
 void add_content(out_json& message, std::string_view raw, const mime::content& content);

@@ -6,70 +6,86 @@
 
 namespace mailherd::api {
 
-const std::vector<route>& routes() {
-  using enum access;
-  constexpr auto none = body_rule::none;
-  constexpr auto object = body_rule::object;
-  constexpr auto optional = body_rule::optional;
-  static const std::vector<route> table = {
-      {verb::get, "/healthz", open, none, {}, handle::healthz},
-      {verb::get, "/startupz", open, none, {}, handle::startupz},
-      {verb::get, "/readyz", open, none, {}, handle::readyz},
-      {verb::get, "/openapi.yaml", open, none, {}, handle::openapi},
+namespace {
 
-      {verb::post, "/v1/session", open, object, {}, handle::sign_in},
-      {verb::get, "/v1/session", own, none, {}, handle::get_session},
-      {verb::del, "/v1/session", own, none, {}, handle::sign_out},
-      {verb::get, "/v1/live", own, none, {}, handle::live},
-      {verb::get, "/v1/overview", own, none, {}, handle::overview},
+using enum access;
+constexpr auto none = body_rule::none;
+constexpr auto object = body_rule::object;
+constexpr auto optional = body_rule::optional;
 
-      {verb::get, "/oauth2/callback", open, none, {"state", "code", "error", "error_description", "iss"}, handle::oauth_callback, true},
-      {verb::get, "/oauth2/link/{token}", open, none, {}, handle::look_at_link, true},
-      {verb::post, "/oauth2/link/{token}", open, none, {}, handle::follow_link, true, true},
+const std::vector<route> table = {
+    {verb::get, "/healthz", open, none, {}, handle::healthz},
+    {verb::get, "/startupz", open, none, {}, handle::startupz},
+    {verb::get, "/readyz", open, none, {}, handle::readyz},
+    {verb::get, "/openapi.yaml", open, none, {}, handle::openapi},
 
-      {verb::post, "/v1/tenants", operators, object, {}, handle::create_tenant},
-      {verb::get, "/v1/tenants", own, none, {"limit", "after"}, handle::list_tenants},
-      {verb::get, "/v1/tenants/{tenant}", tenant, none, {}, handle::get_tenant},
-      {verb::patch, "/v1/tenants/{tenant}", operators, object, {}, handle::edit_tenant},
-      {verb::del, "/v1/tenants/{tenant}", operators, none, {}, handle::delete_tenant},
+    {verb::post, "/v1/session", open, object, {}, handle::sign_in},
+    {verb::get, "/v1/session", own, none, {}, handle::get_session},
+    {verb::del, "/v1/session", own, none, {}, handle::sign_out},
+    {verb::get, "/v1/live", own, none, {}, handle::live},
+    {verb::get, "/v1/overview", own, none, {}, handle::overview},
 
-      {verb::post, "/v1/tenants/{tenant}/api-keys", tenant, object, {}, handle::create_key},
-      {verb::get, "/v1/tenants/{tenant}/api-keys", tenant, none, {"limit", "after"}, handle::list_keys},
-      {verb::del, "/v1/tenants/{tenant}/api-keys/{key}", tenant, none, {}, handle::delete_key},
+    {verb::get, "/oauth2/callback", open, none, {"state", "code", "error", "error_description", "iss"}, handle::oauth_callback, true},
+    {verb::get, "/oauth2/link/{token}", open, none, {}, handle::look_at_link, true},
+    {verb::post, "/oauth2/link/{token}", open, none, {}, handle::follow_link, true, true},
 
-      {verb::post, "/v1/tenants/{tenant}/oauth-apps", tenant, object, {}, handle::create_app},
-      {verb::get, "/v1/tenants/{tenant}/oauth-apps", tenant, none, {"limit", "after"}, handle::list_apps},
-      {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::get_app},
-      {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}/setup", tenant, none, {"mailbox"}, handle::app_setup},
-      {verb::patch, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, object, {}, handle::edit_app},
-      {verb::del, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::delete_app},
+    {verb::post, "/v1/tenants", operators, object, {}, handle::create_tenant},
+    {verb::get, "/v1/tenants", own, none, {"limit", "after"}, handle::list_tenants},
+    {verb::get, "/v1/tenants/{tenant}", tenant, none, {}, handle::get_tenant},
+    {verb::patch, "/v1/tenants/{tenant}", operators, object, {}, handle::edit_tenant},
+    {verb::del, "/v1/tenants/{tenant}", operators, none, {}, handle::delete_tenant},
 
-      {verb::post, "/v1/tenants/{tenant}/channels", tenant, object, {}, handle::create_channel},
-      {verb::get, "/v1/tenants/{tenant}/channels", tenant, none, {"limit", "after", "state", "node", "q"}, handle::list_channels},
-      {verb::get, "/v1/tenants/{tenant}/channels/{channel}", tenant, none, {}, handle::get_channel},
-      {verb::patch, "/v1/tenants/{tenant}/channels/{channel}", tenant, object, {}, handle::edit_channel},
-      {verb::del, "/v1/tenants/{tenant}/channels/{channel}", tenant, none, {}, handle::delete_channel},
-      {verb::put, "/v1/tenants/{tenant}/channels/{channel}/auth", tenant, object, {}, handle::put_auth},
-      {verb::post, "/v1/tenants/{tenant}/channels/{channel}/auth/rollback", tenant, none, {}, handle::roll_back_auth},
-      {verb::post, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, optional, {}, handle::connect_channel, false, true},
-      {verb::get, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, none, {}, handle::get_connect},
-      {verb::post, "/v1/tenants/{tenant}/channels/{channel}/test", tenant, none, {}, handle::test_channel},
-      {verb::get, "/v1/tenants/{tenant}/channels/{channel}/events", tenant, none, {"limit", "after"}, handle::list_events},
-      {verb::get, "/v1/tenants/{tenant}/channels/{channel}/activity", tenant, none, {"span"}, handle::activity},
-      {verb::post, "/v1/tenants/{tenant}/test-connection", tenant, object, {}, handle::test_connection},
+    {verb::post, "/v1/tenants/{tenant}/api-keys", tenant, object, {}, handle::create_key},
+    {verb::get, "/v1/tenants/{tenant}/api-keys", tenant, none, {"limit", "after"}, handle::list_keys},
+    {verb::del, "/v1/tenants/{tenant}/api-keys/{key}", tenant, none, {}, handle::delete_key},
 
-      {verb::get, "/v1/tenants/{tenant}/messages", tenant, none, {"channel", "after", "limit", "wait"}, handle::feed},
-      {verb::get, "/v1/tenants/{tenant}/messages/newest", tenant, none, {"channel", "after", "limit"}, handle::newest},
-      {verb::get, "/v1/tenants/{tenant}/messages/{message}", tenant, none, {}, handle::get_message},
-      {verb::get, "/v1/tenants/{tenant}/messages/{message}/html", tenant, none, {}, handle::get_html},
-      {verb::get, "/v1/tenants/{tenant}/messages/{message}/raw", tenant, none, {}, handle::get_raw},
-      {verb::get, "/v1/tenants/{tenant}/messages/{message}/attachments/{index}", tenant, none, {}, handle::get_attachment},
+    {verb::post, "/v1/tenants/{tenant}/oauth-apps", tenant, object, {}, handle::create_app},
+    {verb::get, "/v1/tenants/{tenant}/oauth-apps", tenant, none, {"limit", "after"}, handle::list_apps},
+    {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::get_app},
+    {verb::get, "/v1/tenants/{tenant}/oauth-apps/{app}/setup", tenant, none, {"mailbox"}, handle::app_setup},
+    {verb::patch, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, object, {}, handle::edit_app},
+    {verb::del, "/v1/tenants/{tenant}/oauth-apps/{app}", tenant, none, {}, handle::delete_app},
 
-      {verb::get, "/v1/cluster", operators, none, {}, handle::cluster},
-      {verb::post, "/v1/cluster/nodes/{node}/drain", operators, none, {}, handle::drain},
-  };
-  return table;
-}
+    {verb::post, "/v1/tenants/{tenant}/channels", tenant, object, {}, handle::create_channel},
+    {verb::get, "/v1/tenants/{tenant}/channels", tenant, none, {"limit", "after", "state", "node", "q"}, handle::list_channels},
+    {verb::get, "/v1/tenants/{tenant}/channels/{channel}", tenant, none, {}, handle::get_channel},
+    {verb::patch, "/v1/tenants/{tenant}/channels/{channel}", tenant, object, {}, handle::edit_channel},
+    {verb::del, "/v1/tenants/{tenant}/channels/{channel}", tenant, none, {}, handle::delete_channel},
+    {verb::put, "/v1/tenants/{tenant}/channels/{channel}/auth", tenant, object, {}, handle::put_auth},
+    {verb::post, "/v1/tenants/{tenant}/channels/{channel}/auth/rollback", tenant, none, {}, handle::roll_back_auth},
+    {verb::post, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, optional, {}, handle::connect_channel, false, true},
+    {verb::get, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, none, {}, handle::get_connect},
+    {verb::post, "/v1/tenants/{tenant}/channels/{channel}/test", tenant, none, {}, handle::test_channel},
+    {verb::get, "/v1/tenants/{tenant}/channels/{channel}/events", tenant, none, {"limit", "after"}, handle::list_events},
+    {verb::get, "/v1/tenants/{tenant}/channels/{channel}/activity", tenant, none, {"span"}, handle::activity},
+    {verb::post, "/v1/tenants/{tenant}/test-connection", tenant, object, {}, handle::test_connection},
+
+    {verb::get, "/v1/tenants/{tenant}/messages", tenant, none, {"channel", "after", "since", "limit", "wait"}, handle::feed},
+    {verb::get, "/v1/tenants/{tenant}/messages/stream", tenant, none, {"channel", "after", "since"}, handle::stream_feed},
+    {verb::get, "/v1/tenants/{tenant}/messages/newest", tenant, none, {"channel", "after", "limit"}, handle::newest},
+    {verb::get, "/v1/tenants/{tenant}/messages/{message}", tenant, none, {}, handle::get_message},
+    {verb::get, "/v1/tenants/{tenant}/messages/{message}/html", tenant, none, {}, handle::get_html},
+    {verb::get, "/v1/tenants/{tenant}/messages/{message}/raw", tenant, none, {}, handle::get_raw},
+    {verb::get, "/v1/tenants/{tenant}/messages/{message}/attachments/{index}", tenant, none, {}, handle::get_attachment},
+
+    {verb::post, "/v1/tenants/{tenant}/webhooks", tenant, object, {}, handle::create_webhook},
+    {verb::get, "/v1/tenants/{tenant}/webhooks", tenant, none, {"limit", "after"}, handle::list_webhooks},
+    {verb::get, "/v1/tenants/{tenant}/webhooks/{webhook}", tenant, none, {}, handle::get_webhook},
+    {verb::patch, "/v1/tenants/{tenant}/webhooks/{webhook}", tenant, object, {}, handle::edit_webhook},
+    {verb::del, "/v1/tenants/{tenant}/webhooks/{webhook}", tenant, none, {}, handle::delete_webhook},
+    {verb::post, "/v1/tenants/{tenant}/webhooks/{webhook}/rotate-secret", tenant, object, {}, handle::rotate_webhook},
+    {verb::post, "/v1/tenants/{tenant}/webhooks/{webhook}/replay", tenant, object, {}, handle::replay_webhook},
+    {verb::post, "/v1/tenants/{tenant}/webhooks/{webhook}/test", tenant, none, {}, handle::test_webhook},
+    {verb::get, "/v1/tenants/{tenant}/webhooks/{webhook}/deliveries", tenant, none, {"limit", "after", "state"}, handle::list_deliveries},
+    {verb::post, "/v1/tenants/{tenant}/webhooks/{webhook}/deliveries/{delivery}/retry", tenant, none, {}, handle::retry_delivery},
+
+    {verb::get, "/v1/cluster", operators, none, {}, handle::cluster},
+    {verb::post, "/v1/cluster/nodes/{node}/drain", operators, none, {}, handle::drain},
+};
+
+}  // namespace
+
+const std::vector<route>& routes() { return table; }
 
 namespace {
 

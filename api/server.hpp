@@ -26,6 +26,7 @@ struct options {
   std::vector<secret<>> operator_tokens;          ///< at least one; the first also keys the digests of Idempotency-Key requests
   std::string public_url;                         ///< base of addresses shown to people; empty: http:// + listen
   std::string version;
+  bool kafka = false;            ///< endpoints "kafka:<topic>" are possible
   bool allow_plaintext = false;  ///< the operator allows `tls: none` and http:// endpoints
   std::size_t connections = limits::api_connections;
   seconds header_timeout = limits::api_header_timeout;  ///< from the first byte awaited to the last byte of the header

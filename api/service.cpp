@@ -380,6 +380,8 @@ void service::forget_keys() {
 }
 
 std::shared_ptr<void> service::take_parse_budget(std::size_t bytes) { return take(parsing_, bytes, limits::api_parse_budget_bytes); }
+std::shared_ptr<void> service::take_feed_stream() { return take(following_, 1, limits::api_feed_streams); }
+
 std::shared_ptr<void> service::take_stream() { return take(streaming_, 1, limits::api_streams); }
 
 }  // namespace mailherd::api

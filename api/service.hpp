@@ -90,6 +90,8 @@ class service : public std::enable_shared_from_this<service> {
   std::shared_ptr<void> take_parse_budget(std::size_t bytes);
   /// A place among those who read a raw message; nullptr if too many do.
   std::shared_ptr<void> take_stream();
+  /// Likewise among those who follow a feed.
+  std::shared_ptr<void> take_feed_stream();
 
   store::executor& store;
   actors::control& control;
@@ -132,6 +134,7 @@ class service : public std::enable_shared_from_this<service> {
   feed_waiters waiters_;                             // [http]
   live_news news_;                                   // [http]
   std::shared_ptr<std::atomic<std::size_t>> parsing_ = std::make_shared<std::atomic<std::size_t>>(0);
+  std::shared_ptr<std::atomic<std::size_t>> following_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::shared_ptr<std::atomic<std::size_t>> streaming_ = std::make_shared<std::atomic<std::size_t>>(0);
 };
 

@@ -16,6 +16,12 @@ namespace {
 
 const unsigned char* bytes_of(std::string_view s) { return reinterpret_cast<const unsigned char*>(s.data()); }
 
+secret<> random_bytes() {
+  std::array<unsigned char, 32> bytes{};
+  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) std::abort();
+  return secret<>(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
 }  // namespace
 
 sha256_digest digest_of(std::string_view bytes) {
@@ -32,11 +38,9 @@ sha256_digest keyed_digest(const secret<>& key, std::string_view bytes) {
   return digest;
 }
 
-std::string random_nonce() {
-  std::array<unsigned char, 32> bytes{};
-  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) std::abort();
-  return base64url_encode({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
+std::string random_nonce() { return base64url_encode(random_bytes().reveal()); }
+
+secret<> fresh_webhook_secret() { return secret<>("whsec_" + base64_encode(random_bytes().reveal())); }
 
 secret<> api_key_of(const secret<>& operator_token, std::string_view nonce) {
   const auto digest = keyed_digest(operator_token, "mailherd api key\n" + std::string(nonce));

@@ -19,6 +19,9 @@ sha256_digest digest_of(std::string_view bytes);
 /// against.
 sha256_digest keyed_digest(const secret<>& key, std::string_view bytes);
 
+/// A secret that signs webhooks, in the form of Standard Webhooks: "whsec_" and 32 random bytes in base64.
+secret<> fresh_webhook_secret();
+
 /// 32 random bytes in base64url. Aborts the program if the system has no randomness: nothing safe can go on without.
 std::string random_nonce();
 

@@ -32,6 +32,9 @@ using event_id = strong_id<'e'>;       ///< an entry of a channel's history
 using blob_id = strong_id<'b'>;        ///< a large body stored in chunks
 using consent_id = strong_id<'o'>;     ///< one request for a person's consent
 using incarnation_id = strong_id<'n'>; ///< one life of one node
+using webhook_id = strong_id<'w'>;     ///< an endpoint that events are delivered to
+using delivery_id = strong_id<'d'>;    ///< an entry of an endpoint's list of deliveries
+using deliverer_id = strong_id<'x'>;   ///< one life of one node's deliverer
 
 template <char P>
 std::string to_string(strong_id<P> id) {

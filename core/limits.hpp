@@ -69,6 +69,15 @@ constexpr std::size_t mime_header_lines = 50'000;
 constexpr std::size_t mime_field_colons = 500;
 /// Text or HTML body returned decoded.
 constexpr std::size_t mime_text_bytes = 4 * mib;
+/// HTML that is made safe to show (a larger one has no safe form), elements open at once in it, and what it may grow to: escaping makes text
+/// longer, and what was nested for ever would stay so.
+constexpr std::size_t html_safe_input_bytes = 2 * mib;
+constexpr std::size_t html_safe_depth = 128;
+constexpr std::size_t html_safe_output_bytes = 4 * mib;
+/// One attribute of an element (an inline image may be a data: URL).
+constexpr std::size_t html_attribute_bytes = 256 * kib;
+/// Header fields looked at to tell what kind of mail it is.
+constexpr std::size_t classify_fields = 1'000;
 
 // ---- HTTP ----------------------------------------------------------------------------------------------------------------------
 
@@ -94,6 +103,12 @@ constexpr std::size_t api_page_default = 100;
 /// The longest wait of a reader of the feed, and how often he looks even if nobody wakes him.
 constexpr seconds api_feed_wait{60};
 constexpr seconds api_feed_recheck{5};
+/// Readers who follow a feed as server-sent events (503), messages of one look, a sign of life when nothing comes (proxies cut silent connections), and
+/// the longest life of one connection: the client comes back with the id of its last event.
+constexpr std::size_t api_feed_streams = 256;
+constexpr std::size_t api_feed_stream_page = 200;
+constexpr seconds api_feed_beat{15};
+constexpr seconds api_feed_stream_life{3600};
 /// A message held in memory to be taken apart (a larger one is shown by its first part), and all of them together (503).
 constexpr std::size_t api_parse_bytes = 48 * mib;
 constexpr std::size_t api_parse_budget_bytes = 96 * mib;
@@ -189,10 +204,54 @@ constexpr seconds close_deadline{2};
 /// HTTP requests under way on one network thread, and waiting there (past it: limit_exceeded).
 constexpr std::size_t http_active = 64;
 constexpr std::size_t http_waiting = 4'096;
+/// Webhook requests under way on one network thread: a client of their own, so that receivers which hang never hold a token endpoint's turn.
+constexpr std::size_t webhook_http_active = 512;
 /// Header lines of one HTTP answer together.
 constexpr std::size_t http_head_bytes = 64 * kib;
 /// Redirects followed for one request. Stops a circle.
 constexpr unsigned http_redirects = 5;
+
+// ---- webhooks ------------------------------------------------------------------------------------------------------------------
+
+/// Endpoints of one tenant (409). Stops a tenant from making the node call a thousand receivers for each of its messages.
+constexpr std::size_t webhooks_per_tenant = 100;
+/// Requests under way at one endpoint, at most; and when it is not told otherwise.
+constexpr unsigned webhook_in_flight_max = 64;
+constexpr unsigned webhook_in_flight = 8;
+/// Requests under way from one node; and at an endpoint that has just failed: receivers that hang hold few places.
+constexpr std::size_t webhook_requests = 512;
+constexpr unsigned webhook_in_flight_suspect = 2;
+/// Events of one endpoint read ahead of their delivery, those read with one statement, and those whose mail must be read as well.
+constexpr std::size_t webhook_window_events = 512;
+constexpr std::size_t webhook_load_events = 256;
+constexpr std::size_t webhook_load_bodies = 16;
+/// Bytes of events in memory, of all endpoints; loads from the database under way at once (they share its workers with the mail).
+constexpr std::size_t webhook_window_bytes = 64 * mib;
+constexpr unsigned webhook_loads = 2;
+/// A raw message that may travel inside a webhook, at most; and when the endpoint is not told otherwise.
+constexpr std::int64_t webhook_raw_bytes_max = 8 * mib;
+constexpr std::int64_t webhook_raw_bytes = 256 * kib;
+/// Part of a message that is taken apart for a webhook with text; what of request and answer is kept for people.
+constexpr std::size_t webhook_parse_bytes = 4 * mib;
+constexpr std::size_t webhook_excerpt_bytes = 1 * kib;
+/// Attempts noted per endpoint and write of its progress: people see a sample, not a second feed.
+constexpr std::size_t webhook_notes = 8;
+/// One attempt. A receiver that needs longer should take first and work afterwards.
+constexpr seconds webhook_deadline{20};
+/// Failures in a row after which the endpoint's circuit opens; the longest wait between two attempts; when an event is given up.
+constexpr unsigned webhook_circuit_failures = 5;
+constexpr seconds webhook_backoff_first{5};
+constexpr seconds webhook_backoff_max{3600};
+constexpr seconds webhook_give_up{3 * 24 * 3600};
+/// How long the older of two secrets signs too, at most.
+constexpr seconds webhook_old_secret_life{24 * 3600};
+/// A deliverer's life unless renewed; its round (renew, claim, look for work); between two writes of progress.
+constexpr seconds deliverer_ttl{15};
+constexpr seconds deliverer_round{2};
+constexpr milliseconds deliverer_save{150};
+/// Samples of attempts, and changes of state not yet told, are kept this long.
+constexpr std::int64_t webhook_sample_days = 3;
+constexpr std::int64_t channel_state_days = 14;
 
 // ---- memory and queues of one node ---------------------------------------------------------------------------------------------
 
@@ -291,6 +350,8 @@ static_assert(3 * lease_renew < lease_ttl, "two renewals may be lost without los
 static_assert(fetcher_lost_grace < lease_renew, "a node that cannot renew must have ended its fetchers before its lease ends elsewhere");
 static_assert(watchdog_no_progress > 2 * idle_safety_poll, "a healthy idle channel must never look stuck");
 static_assert(attempt_deadline < server_idle_limit);
+static_assert(3 * deliverer_round < deliverer_ttl, "two rounds may be lost without losing the endpoints");
+static_assert(webhook_requests <= webhook_http_active, "deliveries wait in the deliverer, which is fair, never in the HTTP client");
 static_assert(chunk_bytes <= inline_message_bytes && fetch_batch_bytes <= fetch_budget_bytes / 8, "one channel must not hold the budget");
 
 }  // namespace mailherd::limits

@@ -32,6 +32,7 @@ struct config {
   std::vector<secret<>> admin_tokens;  ///< empty: not given
   secret<> master_key;                 ///< a keyring's text; empty: not given
   std::string ca_file;
+  std::string kafka_config;            ///< the text of kafka_config_file; empty: no Kafka
   std::string private_targets;         ///< as target_policy::parse takes it; it has been tried
   std::string bind_address;
   bool allow_plaintext = false;

@@ -29,6 +29,7 @@ class hub final : public actors::control {
   void feed(tenant_id tenant) {
     const std::shared_lock lock(mutex_);
     if (server_ != nullptr) server_->wake(tenant);
+    if (herd_ != nullptr) herd_->fed(tenant);
   }
 
   void watched(tenant_id tenant, channel_id channel) {

@@ -11,6 +11,7 @@
 
 #include "actors/herd.hpp"
 #include "api/server.hpp"
+#include "api/webhook_words.hpp"
 #include "core/limits.hpp"
 #include "node/data_dir.hpp"
 #include "node/hub.hpp"
@@ -20,6 +21,7 @@
 #include "storage/embedded.hpp"
 #include "storage/keyring.hpp"
 #include "storage/postgres.hpp"
+#include "transport/kafka.hpp"
 #include "transport/network.hpp"
 
 namespace mailherd::node {
@@ -104,6 +106,7 @@ class running_node {
   std::shared_ptr<const store::keyring> keys_;
   std::string keys_from_;   // for error lines
   std::unique_ptr<net::network> network_;
+  std::unique_ptr<net::sink_router> sinks_;   ///< webhooks and Kafka
   std::unique_ptr<store::embedded_server> database_;
   std::string url_;
   std::unique_ptr<store::executor> store_;
@@ -175,6 +178,13 @@ result<void> running_node::start_network() {
   auto made = net::network::create(std::move(o));
   if (!made) return blame(c_, c_.ca_file.empty() ? "bind_address" : "ca_file", made.error());
   network_ = std::move(*made);
+  std::unique_ptr<net::http_client> kafka;
+  if (!c_.kafka_config.empty()) {
+    auto client = net::kafka_client::create(*net::kafka_client::parse(c_.kafka_config));   // its form was tried by config
+    if (!client) return blame(c_, "kafka_config_file", client.error());
+    kafka = std::move(*client);
+  }
+  sinks_ = std::make_unique<net::sink_router>(network_->webhooks(), std::move(kafka));
   return {};
 }
 
@@ -217,6 +227,7 @@ result<void> running_node::start_api() {
   o.operator_tokens = tokens_;
   o.public_url = c_.public_url;
   o.version = std::string(version());
+  o.kafka = !c_.kafka_config.empty();
   o.allow_plaintext = c_.allow_plaintext;
   o.log = [&report = report_](const std::string& what) { report.log(log_level::error, "API met a defect", {{"what", what}}); };
   auto started = api::server::start(std::move(o), *store_, hub_, [&report = report_] { return report.text(); });
@@ -265,6 +276,12 @@ void running_node::start_herd() {
   for (std::size_t i = 0; i < network_->reactors(); ++i) env.reactors.push_back(&network_->at(i));
   env.dialer = &network_->dial();
   env.http = &network_->http();
+  env.webhooks = sinks_.get();
+  const auto base = c_.public_url.empty() ? fmt::format("http://{}:{}", c_.listen.substr(0, c_.listen.rfind(':')), api_->port()) : c_.public_url;
+  const auto words = std::make_shared<const api::webhook_words>(base);
+  env.words.message = [words](auto& db, const auto& spec, const auto& m) { return words->message(db, spec, m); };
+  env.words.state = [words](auto& db, tenant_id tenant, const auto& e) { return words->state(db, tenant, e); };
+  env.words.test = [words](const auto& key, const auto& d, wall_time now) { return words->test(key, d, now); };
   env.store = store_.get();
   env.report = &report_;
   env.budget = std::make_shared<actors::fetch_budget>(limits::fetch_budget_bytes);
@@ -323,6 +340,7 @@ void running_node::end() {
   hub_.attach(static_cast<api::server*>(nullptr));
   hub_.attach(static_cast<actors::herd*>(nullptr));
   herd_.reset();
+  sinks_.reset();
   network_.reset();
   store_.reset();
   api_.reset();   // after the store: jobs of the API may be left in it until then

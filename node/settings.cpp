@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <limits>
+#include <sstream>
 
 #include "core/limits.hpp"
 #include "node/config.hpp"
+#include "transport/kafka.hpp"
 #include "transport/network.hpp"
 
 namespace mailherd::node {
@@ -111,6 +114,17 @@ std::string targets(config& c, const std::string& text) {
   return {};
 }
 
+/// May hold a password: what is wrong with it is said without its text.
+std::string kafka(config& c, const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return fmt::format("{} cannot be read", file);
+  std::stringstream text;
+  text << in.rdbuf();
+  c.kafka_config = std::move(text).str();
+  if (const auto parsed = net::kafka_client::parse(c.kafka_config); !parsed) return parsed.error().detail;
+  return {};
+}
+
 std::string level(config& c, const std::string& text) {
   constexpr std::string_view names[] = {"debug", "info", "warning", "error"};
   for (std::size_t i = 0; i < std::size(names); ++i)
@@ -157,6 +171,7 @@ std::vector<setting> make_table() {
       {"master_key_file", "", "File that holds them, one a line", kind::text, [](config&, const std::string&) { return std::string(); }},
       {"ca_file", "", "Further trusted certificate authorities (PEM) of mail servers, token endpoints and webhooks", kind::text,
        [](config& c, const std::string& v) { return c.ca_file = v, std::string(); }},
+      {"kafka_config_file", "", "librdkafka's properties (bootstrap.servers=...), one a line: endpoints \"kafka:<topic>\" are possible then", kind::text, kafka},
       {"private_targets", "", "Networks and host names that tenants' servers may have although they are private or loopback; all: any",
        kind::text, targets},
       {"allow_plaintext", "false", "Allow channels without TLS and http:// token endpoints", kind::yes_or_no,

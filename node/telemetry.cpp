@@ -96,6 +96,9 @@ struct telemetry::parts {
   Counter& watchdog = counters("watchdog_restarts_total", "Channels restarted because they made no progress").Add({});
   Counter& log_lost = counters("log_lines_lost_total", "Log lines dropped because the log could not be written fast enough").Add({});
 
+  Gauge& webhook_backlog = gauges("webhook_backlog", "Events that this node's webhook endpoints have before them").Add({});
+
+  Counter* delivery_of[2];
   Counter* login_of[mechanisms.size() + 1][2];
   Gauge* session_of[protocols.size()][tls_modes.size()];
   Counter* failure_of[protocols.size()][reasons];
@@ -118,8 +121,7 @@ telemetry::parts::parts(std::string version, log::options how) : lines(how) {
     for (const char* result : results) handovers.Add({{"reason", reason}, {"result", result}});
   histogram("handover_gap_seconds", "Time without a session while a channel changed its node", long_times);
   auto& deliveries = counters("webhook_deliveries_total", "Attempts to deliver an event");
-  for (const char* result : results) deliveries.Add({{"result", result}});
-  gauges("webhook_backlog", "Events not yet delivered").Add({});
+  for (const std::size_t ok : {0u, 1u}) delivery_of[ok] = &deliveries.Add({{"result", results[ok]}});
 }
 
 void telemetry::parts::add_by_session() {
@@ -216,6 +218,8 @@ constexpr bool waits_for_a_person(channel_state s) {
   return s == channel_state::disabled || s == channel_state::consent_pending || s == channel_state::needs_reauth ||
          s == channel_state::needs_admin || s == channel_state::app_blocked;
 }
+void telemetry::webhook_delivery(bool taken) { parts_->delivery_of[taken ? 1 : 0]->Increment(); }
+void telemetry::webhook_backlog(std::int64_t events) { parts_->webhook_backlog.Set(static_cast<double>(events)); }
 
 /// Bounded like all that is by tenant: of those beyond the bound the most urgent stands for all.
 prometheus::MetricFamily secrets_of(const std::vector<store::app_gauge>& apps) {

@@ -37,6 +37,8 @@ class telemetry final : public actors::telemetry {
   void fenced_write() override;
   void commit(double seconds, std::size_t queued) override;
   void watchdog_restart() override;
+  void webhook_delivery(bool taken) override;
+  void webhook_backlog(std::int64_t events) override;
 
   /// The newest readings of admin_store::gauges and app_gauges; they replace those before.
   void set_gauges(const std::vector<store::channel_gauge>& read, const std::vector<store::app_gauge>& apps = {});

@@ -37,17 +37,6 @@ result<stored_message> message_of(const pqxx::row& row, tenant_id tenant) {
   return m;
 }
 
-result<std::vector<stored_message>> messages_of(const pqxx::result& rows, tenant_id tenant) {
-  std::vector<stored_message> out;
-  out.reserve(static_cast<std::size_t>(rows.size()));
-  for (const auto& row : rows) {
-    auto m = message_of(row, tenant);
-    if (!m) return fail(m.error());
-    out.push_back(std::move(*m));
-  }
-  return out;
-}
-
 tl::unexpected<error> cut_off(message_id id, std::uint64_t at) {
   return fail(failure::store_failed, fmt::format("the body of {} ends at byte {}", to_string(id), at));
 }
@@ -81,6 +70,17 @@ result<void> read_chunks(connection& link, message_id id, std::int64_t blob, std
 }
 
 }  // namespace
+
+result<std::vector<stored_message>> messages_of(const pqxx::result& rows, tenant_id tenant) {
+  std::vector<stored_message> out;
+  out.reserve(static_cast<std::size_t>(rows.size()));
+  for (const auto& row : rows) {
+    auto m = message_of(row, tenant);
+    if (!m) return fail(m.error());
+    out.push_back(std::move(*m));
+  }
+  return out;
+}
 
 result<std::vector<stored_message>> pg_admin_store::feed(const caller& who, tenant_id tenant, std::optional<channel_id> channel, std::int64_t after,
                                                          std::size_t limit) {

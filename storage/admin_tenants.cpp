@@ -92,6 +92,7 @@ result<void> pg_admin_store::delete_tenant(tenant_id tenant) {
     link_.run(sql::close_tenant_leases, tenant);
     link_.run(sql::delete_tenant_apps, tenant);
     link_.run(sql::note_tenant_changes, tenant);
+    link_.run(sql::delete_tenant_webhooks, tenant);
     link_.run(sql::delete_tenant_rows, tenant);
     link_.run(sql::drop_tenant_leases, tenant);
     link_.run(sql::forget_scope, to_string(tenant));   // the API's scope of a tenant's keys is its id

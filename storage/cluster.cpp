@@ -115,6 +115,7 @@ result<void> pg_mail_store::sweep() {
     link_.run(sql::sweep_grant_holds);
     link_.run(sql::sweep_consents);
     link_.run(sql::sweep_credentials);
+    link_.run(sql::sweep_deliveries, limits::webhook_sample_days, limits::channel_state_days);
     return {};
   });
   if (!done) return done;

@@ -10,6 +10,7 @@
 #include "storage/listener.hpp"
 #include "storage/mail_store.hpp"
 #include "storage/migrate.hpp"
+#include "storage/pg_webhook_store.hpp"
 
 namespace mailherd::store::postgres {
 
@@ -18,7 +19,7 @@ namespace {
 class real_session final : public worker_session {
  public:
   real_session(std::unique_ptr<connection> link, const options& how)
-      : keys_(how.keys), link_(std::move(link)), mail_(*link_, *keys_, how.retention_days, how.outbox_days), admin_(*link_, *keys_) {}
+      : keys_(how.keys), link_(std::move(link)), mail_(*link_, *keys_, how.retention_days, how.outbox_days), admin_(*link_, *keys_), webhooks_(*link_, *keys_) {}
   session& stores() override { return stores_; }
   [[nodiscard]] bool broken() const override { return link_->broken(); }
 
@@ -27,7 +28,8 @@ class real_session final : public worker_session {
   std::unique_ptr<connection> link_;
   pg_mail_store mail_;
   pg_admin_store admin_;
-  session stores_{mail_, admin_};
+  pg_webhook_store webhooks_;
+  session stores_{mail_, admin_, &webhooks_};
 };
 
 class database final : public executor {

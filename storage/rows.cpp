@@ -69,6 +69,10 @@ std::string app_context(tenant_id tenant, app_id app, std::string_view what) {
   return fmt::format("app/{}/{}/{}", to_string(tenant), to_string(app), what);
 }
 
+std::string webhook_context(tenant_id tenant, webhook_id webhook, std::string_view what) {
+  return fmt::format("webhook/{}/{}/{}", to_string(tenant), to_string(webhook), what);
+}
+
 nullable sealed_or_null(const keyring& keys, const std::string& context, const secret<>& value) {
   if (value.empty()) return {};
   return {hex(keys.seal(context, value.reveal()))};

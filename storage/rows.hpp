@@ -11,6 +11,7 @@
 #include "storage/connection.hpp"
 #include "storage/keyring.hpp"
 #include "storage/store.hpp"
+#include "storage/webhook_store.hpp"
 
 namespace mailherd::store {
 
@@ -19,6 +20,7 @@ namespace mailherd::store {
 std::string credential_context(tenant_id tenant, channel_id channel, std::int64_t generation, std::string_view what);
 std::string proxy_context(tenant_id tenant, channel_id channel);
 std::string app_context(tenant_id tenant, app_id app, std::string_view what);
+std::string webhook_context(tenant_id tenant, webhook_id webhook, std::string_view what);
 
 /// NULL for an empty secret.
 nullable sealed_or_null(const keyring& keys, const std::string& context, const secret<>& value);
@@ -35,6 +37,15 @@ result<mailherd::credential> credential_of(const pqxx::row& row, tenant_id tenan
 
 /// A row with all columns of oauth_apps by name. `keys`: null leaves the secrets empty.
 result<oauth_app> app_of(const pqxx::row& row, const keyring* keys);
+
+/// Rows of feed, or ones with the same columns.
+result<std::vector<stored_message>> messages_of(const pqxx::result& rows, tenant_id tenant);
+
+/// A row with the columns of webhooks by name; of list_deliveries; of list_stalls.
+webhook_spec webhook_spec_of(const pqxx::row& row);
+delivery_record delivery_of(const pqxx::row& row);
+stall_record stall_of(const pqxx::row& row);
+std::string array_of_channels(const std::vector<channel_id>& channels);
 
 std::string envelope_json(const envelope& e);
 envelope envelope_of(std::string_view json);

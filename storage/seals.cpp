@@ -37,8 +37,8 @@ struct place {
   const char* noun;
 };
 
-const std::array<place, 4>& places() {
-  static const std::array<place, 4> all{{
+const std::array<place, 5>& places() {
+  static const std::array<place, 5> all{{
       {sql::page_of_credentials, sql::lock_sealed_credential, sql::put_sealed_credential,
        [](const row_key& k, int i) { return credential_context({k.tenant}, {k.id}, k.generation, i == 0 ? "password" : "refresh_token"); }, "credential of c"},
       {sql::page_of_apps, sql::lock_sealed_app, sql::put_sealed_app,
@@ -47,6 +47,8 @@ const std::array<place, 4>& places() {
        [](const row_key& k, int) { return app_context({k.tenant}, {k.id}, "next_secret"); }, "second secret of OAuth app a"},
       {sql::page_of_proxies, sql::lock_sealed_proxy, sql::put_sealed_proxy, [](const row_key& k, int) { return proxy_context({k.tenant}, {k.id}); },
        "proxy of c"},
+      {sql::page_of_webhooks, sql::lock_sealed_webhook, sql::put_sealed_webhook,
+       [](const row_key& k, int i) { return webhook_context({k.tenant}, {k.id}, i == 0 ? "secret" : "old_secret"); }, "webhook w"},
   }};
   return all;
 }

@@ -382,10 +382,13 @@ class admin_store : public consent_store {
 
 // ---- storage workers ----------------------------------------------------------------------------------------------------------------
 
-/// What a job may use. Both live until the job returns.
+class webhook_store;   // storage/webhook_store.hpp
+
+/// What a job may use. All live until the job returns.
 struct session {
   mail_store& mail;
   admin_store& admin;
+  webhook_store* webhooks = nullptr;   ///< null only in tests that have none
 };
 
 /// A fixed set of threads, each with one database connection. Any thread may submit.

@@ -22,14 +22,11 @@ namespace {
 
 using job_ptr = std::shared_ptr<http_job>;
 
-/// Idle connections kept by one engine.
-constexpr long idle_connections = 64;
-
 /// One libcurl multi on one reactor. Made anywhere; everything else happens on the reactor's thread.
 class http_engine final : public std::enable_shared_from_this<http_engine> {
  public:
-  http_engine(io_reactor& where, dial_environment environment, X509_STORE* trust)
-      : reactor_(where), environment_(std::move(environment)), trust_(trust) {}
+  http_engine(io_reactor& where, dial_environment environment, X509_STORE* trust, std::size_t active)
+      : reactor_(where), environment_(std::move(environment)), trust_(trust), most_(active) {}
 
   ~http_engine() {
     end();
@@ -72,7 +69,7 @@ class http_engine final : public std::enable_shared_from_this<http_engine> {
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
     curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &http_engine::on_timer);
     curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, idle_connections);
+    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(most_));
     return true;
   }
 
@@ -93,7 +90,7 @@ class http_engine final : public std::enable_shared_from_this<http_engine> {
   }
 
   void start_waiting() {
-    while (!ended_ && !waiting_.empty() && active_.size() < limits::http_active) {
+    while (!ended_ && !waiting_.empty() && active_.size() < most_) {
       job_ptr job = std::move(waiting_.front());
       waiting_.pop_front();
       if (job->answered()) continue;   // expired in the queue
@@ -209,6 +206,7 @@ class http_engine final : public std::enable_shared_from_this<http_engine> {
   io_reactor& reactor_;
   dial_environment environment_;
   X509_STORE* trust_;
+  const std::size_t most_;   ///< requests under way, and idle connections kept
   CURLM* multi_ = nullptr;
   bool ended_ = false;
   std::unique_ptr<anchor> anchor_;
@@ -233,14 +231,14 @@ net_http_client::net_http_client() : state_(std::make_unique<state>()) {}
 net_http_client::~net_http_client() = default;
 
 result<std::unique_ptr<net_http_client>> net_http_client::create(const std::vector<io_reactor*>& reactors, dial_environment environment,
-                                                                 const std::string& ca_file) {
+                                                                 const std::string& ca_file, std::size_t active) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_ALL); });
   std::unique_ptr<net_http_client> out(new net_http_client);
   for (io_reactor* r : reactors) {
     auto trust = make_trust_store(ca_file);   // one each: curl sets flags on it
     if (!trust) return fail(std::move(trust.error()));
-    out->state_->places.push_back({r, std::make_shared<http_engine>(*r, environment, *trust)});
+    out->state_->places.push_back({r, std::make_shared<http_engine>(*r, environment, *trust, active)});
   }
   return out;
 }

@@ -17,8 +17,9 @@ namespace mailherd::net {
 class net_http_client final : public http_client {
  public:
   /// One engine per reactor. The environment and the reactors outlive the client. Fails with invalid_input if `ca_file` cannot be read.
+  /// `active`: requests under way on one reactor.
   static result<std::unique_ptr<net_http_client>> create(const std::vector<io_reactor*>& reactors, dial_environment environment,
-                                                         const std::string& ca_file);
+                                                         const std::string& ca_file, std::size_t active);
   ~net_http_client() override;
 
   void send(http_request request, deadline until, std::function<void(result<http_reply>)> on_done) override;

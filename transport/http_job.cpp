@@ -99,6 +99,7 @@ result<CURL*> http_job::prepare(const std::vector<ip_address>& addresses, const 
   reply_ = {};
   head_bytes_ = 0;
   tls_begun_ = false;
+  cut_ = false;
   problem_.reset();
   policy_ = &around.policy;
   trust_ = around.trust;
@@ -207,6 +208,11 @@ std::size_t http_job::on_header(char* data, std::size_t size, std::size_t count,
 
 std::size_t http_job::on_body(char* data, std::size_t size, std::size_t count, void* user) {
   auto* self = static_cast<http_job*>(user);
+  if (self->request_.cut_reply && self->reply_.body.size() + size * count > self->request_.max_reply_bytes) {
+    self->reply_.body.append(data, self->request_.max_reply_bytes - self->reply_.body.size());
+    self->cut_ = true;
+    return 0;
+  }
   if (self->reply_.body.size() + size * count > self->request_.max_reply_bytes) {
     self->problem_ =
         error{failure::limit_exceeded, fmt::format("the answer of {} exceeds {} bytes", self->host_, self->request_.max_reply_bytes), {}};
@@ -261,7 +267,7 @@ std::string http_job::phase() const {
 }
 
 bool http_job::ended(CURLcode code) {
-  if (code != CURLE_OK) {
+  if (code != CURLE_OK && !cut_) {
     answer(fail(reason(code)));
     return false;
   }

@@ -87,6 +87,7 @@ class http_job {
   http_reply reply_;
   std::size_t head_bytes_ = 0;
   bool tls_begun_ = false;
+  bool cut_ = false;                    ///< the rest of the answer is not wanted
   std::optional<error> problem_;        ///< found in a callback; says more than curl's code
   std::string names_;                   ///< of the peer's certificate
 };

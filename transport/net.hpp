@@ -118,6 +118,8 @@ struct http_request {
   std::vector<std::pair<std::string, std::string>> headers;   ///< values may be secrets: never logged
   secret<> body;
   std::size_t max_reply_bytes = 256 * 1024;
+  /// A longer answer is cut there and counts (a webhook's receiver says all that matters with its status) instead of failing.
+  bool cut_reply = false;
   bool follow_redirects = false;
   /// A POST may reach the server twice (a webhook: its id lets the receiver drop the second). See http_job::set_method.
   bool repeatable = false;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/limits.hpp"
 #include "core/server_text.hpp"
 #include "transport/dialer.hpp"
 #include "transport/http.hpp"
@@ -27,6 +28,7 @@ class real_network final : public network {
     // Threads first: after that nobody calls anything. Until it is gone the resolver may still post to the reactors, which refuse it.
     for (auto& r : reactors_) r->stop();
     http_.reset();
+    webhooks_.reset();
     names_.reset();
   }
 
@@ -43,9 +45,12 @@ class real_network final : public network {
       all.push_back(reactors_.emplace_back(std::make_unique<io_reactor>(fmt::format("mh-net-{}", i))).get());
     const dial_environment environment{*names_, policy_, *tls, source};
     dialer_ = std::make_unique<net_dialer>(environment);
-    auto http = net_http_client::create(all, environment, ca_file);
+    auto http = net_http_client::create(all, environment, ca_file, limits::http_active);
     if (!http) return fail(std::move(http.error()));
     http_ = std::move(*http);
+    auto webhooks = net_http_client::create(all, environment, ca_file, limits::webhook_http_active);
+    if (!webhooks) return fail(std::move(webhooks.error()));
+    webhooks_ = std::move(*webhooks);
     return {};
   }
 
@@ -53,13 +58,14 @@ class real_network final : public network {
   reactor& at(std::size_t i) override { return *reactors_[i % reactors_.size()]; }
   dialer& dial() override { return *dialer_; }
   http_client& http() override { return *http_; }
+  http_client& webhooks() override { return *webhooks_; }
 
  private:
   target_policy policy_;
   std::vector<std::unique_ptr<io_reactor>> reactors_;
   std::unique_ptr<resolver> names_;
   std::unique_ptr<net_dialer> dialer_;
-  std::unique_ptr<net_http_client> http_;
+  std::unique_ptr<net_http_client> http_, webhooks_;
 };
 
 }  // namespace

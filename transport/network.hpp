@@ -58,6 +58,8 @@ class network {
   [[nodiscard]] virtual reactor& at(std::size_t i) = 0;
   [[nodiscard]] virtual dialer& dial() = 0;
   [[nodiscard]] virtual http_client& http() = 0;
+  /// The same with places of its own, for webhooks: receivers that hang must not hold those of token endpoints.
+  [[nodiscard]] virtual http_client& webhooks() = 0;
 };
 
 }  // namespace mailherd::net

@@ -57,6 +57,14 @@ struct connect_flags {
   std::optional<std::int64_t> expires_in;
 };
 
+/// What `webhooks create` and `webhooks edit` may set; nullopt or empty: not named.
+struct webhook_flags {
+  std::optional<std::string> url, body;
+  std::vector<std::string> events, channels;
+  std::optional<std::int64_t> raw_bytes, max_in_flight, max_per_second;
+  std::optional<bool> enabled;
+};
+
 struct list_flags {
   std::int64_t limit = 0;  ///< 0: everything
   std::string after, state, node, text, channel;
@@ -82,6 +90,16 @@ int list_events(context& c, const std::string& tenant, const std::string& channe
 int list_messages(context& c, const std::string& tenant, const list_flags& f, bool follow);
 int show_message(context& c, const std::string& tenant, const std::string& message);
 int raw_message(context& c, const std::string& tenant, const std::string& message, const std::string& file);
+/// Follows the feed by server-sent events, connecting again when it is cut off. From now on unless `f.after` or `since` says otherwise.
+int tail(context& c, const std::string& tenant, const list_flags& f, const std::string& since);
+int list_webhooks(context& c, const std::string& tenant);
+int create_webhook(context& c, const std::string& tenant, const webhook_flags& f);
+int edit_webhook(context& c, const std::string& tenant, const std::string& webhook, const webhook_flags& f);
+int rotate_webhook(context& c, const std::string& tenant, const std::string& webhook);
+int replay_webhook(context& c, const std::string& tenant, const std::string& webhook, const std::string& after, const std::string& since);
+int test_webhook(context& c, const std::string& tenant, const std::string& webhook);
+int retry_delivery(context& c, const std::string& tenant, const std::string& webhook, const std::string& delivery);
+int list_deliveries(context& c, const std::string& tenant, const std::string& webhook, const list_flags& f);
 int show_cluster(context& c);
 int drain_node(context& c, const std::string& node);
 

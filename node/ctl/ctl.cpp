@@ -18,12 +18,13 @@ namespace {
 struct words {
   std::string url, token;
   bool json = false;
-  std::string tenant, channel, id, name, file, node;
+  std::string tenant, channel, id, name, file, node, since;
   std::optional<std::int64_t> max_channels;
   std::int64_t wait_seconds = 300;
   bool wait = false, follow = false, disabled = false, enabled = false;
   list_flags list;
   connect_flags connect;
+  webhook_flags hook;
   channel_flags settings;
   app_flags app;
   std::function<int(context&)> chosen;
@@ -207,6 +208,52 @@ void message_words(CLI::App& top, words& w) {
   raw->add_option("-o,--output", w.file, "File to write; without it standard output");
 }
 
+void tail_words(CLI::App& top, words& w) {
+  auto* tail_sub = command(top, w, "tail", "Follow a tenant's feed; with --json one object a line",
+                           [&w](context& c) { return tail(c, w.tenant, w.list, w.since); });
+  tail_sub->add_option("tenant", w.tenant)->required();
+  tail_sub->add_option("--channel", w.list.channel);
+  tail_sub->add_option("--after", w.list.after, "Go on from this cursor; 0: everything. Without it: what comes from now on");
+  tail_sub->add_option("--since", w.since, "Begin with what arrived since this time");
+  tail_sub->add_option("--limit", w.list.limit, "End after so many");
+}
+
+void webhook_words(CLI::App& top, words& w) {
+  auto* g = group_of(top, "webhooks", "Endpoints that mail is delivered to");
+  auto* list = command(*g, w, "list", "Endpoints and how far they are", [&w](context& c) { return list_webhooks(c, w.tenant); });
+  auto* create = command(*g, w, "create", "Register an endpoint; its secret is printed once", [&w](context& c) { return create_webhook(c, w.tenant, w.hook); });
+  auto* edit = command(*g, w, "edit", "Change it; what is not named stays", [&w](context& c) {
+    if (w.disabled || w.enabled) w.hook.enabled = w.enabled;
+    return edit_webhook(c, w.tenant, w.id, w.hook);
+  });
+  const auto one = [&w] { return "/v1/tenants/" + escape(w.tenant) + "/webhooks/" + escape(w.id); };
+  auto* shown = command(*g, w, "show", "One endpoint", [one](context& c) { return show(c, one()); });
+  auto* gone = command(*g, w, "delete", "Remove an endpoint", [one, &w](context& c) { return remove(c, one(), w.id); });
+  auto* rotate = command(*g, w, "rotate-secret", "A new secret; the earlier one is valid for another day", [&w](context& c) { return rotate_webhook(c, w.tenant, w.id); });
+  auto* replay = command(*g, w, "replay", "Deliver again", [&w](context& c) { return replay_webhook(c, w.tenant, w.id, w.list.after, w.since); });
+  auto* test = command(*g, w, "test", "Send a test event", [&w](context& c) { return test_webhook(c, w.tenant, w.id); });
+  auto* deliveries = command(*g, w, "deliveries", "The latest attempts, and what was given up", [&w](context& c) { return list_deliveries(c, w.tenant, w.id, w.list); });
+  auto* retry = command(*g, w, "retry", "Deliver once more what was given up", [&w](context& c) { return retry_delivery(c, w.tenant, w.id, w.node); });
+  for (auto* sub : {list, create, edit, shown, gone, rotate, replay, test, deliveries, retry}) sub->add_option("tenant", w.tenant)->required();
+  for (auto* sub : {edit, shown, gone, rotate, replay, test, deliveries, retry}) sub->add_option("webhook", w.id)->required();
+  retry->add_option("delivery", w.node, "An id out of the list (d4)")->required();
+  for (auto* sub : {create, edit}) {
+    sub->add_option("--url", w.hook.url)->required(sub == create);
+    sub->add_option("--event", w.hook.events, "message.received or channel.state_changed; may be given twice");
+    sub->add_option("--channel", w.hook.channels, "Only of this channel; may be given several times");
+    sub->add_option("--body", w.hook.body, "envelope, text or raw");
+    sub->add_option("--raw-bytes", w.hook.raw_bytes, "With --body raw: larger messages travel as links");
+    sub->add_option("--max-in-flight", w.hook.max_in_flight, "Requests at once");
+    sub->add_option("--max-per-second", w.hook.max_per_second, "0: no limit");
+  }
+  auto* on = edit->add_flag("--enabled", w.enabled, "Deliver again");
+  edit->add_flag("--disabled", w.disabled, "Stop delivering")->excludes(on);
+  replay->add_option("--after", w.list.after, "What comes after this cursor of the feed; 0: everything");
+  replay->add_option("--since", w.since, "What arrived since a time like 2026-01-31T00:00:00Z");
+  deliveries->add_option("--state", w.list.state, "delivered, failed, dead, pending or retrying");
+  deliveries->add_option("--limit", w.list.limit, "At most so many");
+}
+
 int perform(words& w) {
   auto where = find_endpoint(w.url, w.token);
   if (!where) return complain(wrong_usage, where.error().detail);
@@ -231,6 +278,8 @@ int run(int argc, char** argv) {
   app_words(top, w);
   channel_words(top, w);
   message_words(top, w);
+  tail_words(top, w);
+  webhook_words(top, w);
   command(top, w, "cluster", "The nodes", [](context& c) { return show_cluster(c); });
   command(top, w, "drain", "Make a node hand over everything", [&w](context& c) { return drain_node(c, w.node); })
       ->add_option("node", w.node)

@@ -32,6 +32,7 @@ class hand_executor : public store::executor {
   fake_mail mail;
   fake_admin admin;
   store::mail_store* stores = &mail;   ///< what jobs are given
+  store::webhook_store* webhooks = nullptr;
   bool up = true;          ///< the database answers
   bool held = false;       ///< jobs wait
   bool full = false;
@@ -56,7 +57,7 @@ class hand_executor : public store::executor {
       const auto at = all.begin() + static_cast<std::ptrdiff_t>(pick ? pick(all.size()) : 0);
       auto [until, work] = std::move(*at);
       all.erase(at);
-      store::session s{*stores, admin};
+      store::session s{*stores, admin, webhooks};
       if (until.expired(now())) {
         work(fail(failure::timed_out, "queued too long"));
       } else if (!up) {

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mailherd::test {
 
@@ -64,6 +65,8 @@ class http_connection {
 
   /// What has been read and belongs to no answer yet.
   [[nodiscard]] const std::string& unread() const { return buffer_; }
+  /// What has been read and not been taken yet: for answers without an end.
+  std::string taken() { return std::exchange(buffer_, {}); }
 
   /// True when the peer closes within `wait_ms` (whatever it sends before).
   bool closed_by_peer(int wait_ms = 20'000) {

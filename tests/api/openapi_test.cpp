@@ -216,12 +216,19 @@ TEST(openapi, messages) {
   expect_schema("Message", {to_json(imap), to_json(pop3)});
   auto detail = to_json(imap), other = to_json(pop3);
   const std::string raw = "A: 1\r\n continued\r\nbroken line\r\nB:2\r\n\r\nbody";
+  const std::string report = "Content-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n"
+                             "Reporting-MTA: dns; h\r\n\r\nFinal-Recipient: rfc822; a@b.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n--b--\r\n";
   mime::content content;
   content.attachments = {{0, "", "text/plain", "", "", true, 4}};
   content.notes = {"note"};
+  content.text = "new\n> old\n";
+  content.html = "<p>x</p>";
   add_content(detail, raw, content);
   add_content(other, "", {});
-  expect_schema("MessageDetail", {detail, other});
+  auto bounce = to_json(imap);
+  add_content(bounce, report, {});
+  expect_schema("MessageDetail", {detail, other, bounce});
+  EXPECT_EQ(bounce["automatic"]["recipients"][0]["address"], "a@b.test");
   EXPECT_EQ(detail["headers"].dump(), R"([{"name":"A","value":"1 continued"},{"name":"B","value":"2"}])");
 }
 
@@ -233,6 +240,23 @@ TEST(openapi, problems_events_reports_and_nodes) {
   report.steps = {{"dns", false, milliseconds(1), "d", "a", failure::dns_failed}};
   expect_schema("TestReport", {to_json(report)});
   expect_schema("Node", {to_json(store::node_record{"n", "1", "active", 1, 0.5})});
+}
+
+TEST(openapi, webhooks_and_deliveries) {
+  store::webhook_record plain, troubled;
+  troubled.spec.channels = {{7}};
+  troubled.spec.max_per_second = 5;
+  troubled.open_until = troubled.failing_since = troubled.old_secret_until = wall_time{};
+  troubled.disabled_reason = "410";
+  expect_schema("Webhook", {to_json(plain), to_json(troubled)});
+  store::delivery_record test, dead;
+  test.kind = store::event_kind::test;
+  test.state = "pending";
+  dead.state = "dead";
+  dead.channel = {7};
+  dead.status = 500;
+  dead.error = dead.request = dead.response = "x";
+  expect_schema("Delivery", {to_json(test), to_json(dead), to_json(tenant_id{3}, store::stall_record{})});
 }
 
 TEST(advice, is_there_when_a_person_can_do_something) {

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "protocol/mime/mime.hpp"
 #include "storage/mail_store.hpp"
@@ -64,6 +65,11 @@ class postgres_world final : public world {
     on_feed_ = std::move(wake);
   }
   const test_database& database() const { return database_; }
+  /// All channels there are.
+  std::vector<store::lease_guard> leases() {
+    if (!life_.id) life_ = mail_.join("here", "test", seconds(600)).value();
+    return mail_.claim(life_, 1'000).value();
+  }
 
  private:
   store::lease_guard hold(tenant_id tenant, channel_id channel) {
@@ -114,6 +120,148 @@ TEST(api_on_postgres, a_commit_wakes_a_waiting_reader_through_the_database) {
   EXPECT_EQ(reader.read_reply().json()["items"].size(), 1U);
   EXPECT_LT(mono_clock::now() - start, seconds(20));
   world.on_feed(nullptr);
+}
+
+/// Events of a stream as far as they have come: ids in order.
+std::vector<std::string> ids_of(const std::string& text) {
+  std::vector<std::string> ids;
+  for (std::size_t at = text.find("\nid: "); at != std::string::npos; at = text.find("\nid: ", at + 1)) ids.push_back(text.substr(at + 5, text.find('\n', at + 1) - at - 5));
+  return ids;
+}
+
+TEST(api_on_postgres, a_stream_follows_the_feed_and_goes_on_after_the_last_event_seen) {
+  postgres_world world;
+  api_under_test api(world.store());
+  world.on_feed([&](tenant_id t) { api.server->wake(t); });
+  const auto tenant = api.id_of(api.call("POST", "/v1/tenants", R"({"name":"Acme"})"));
+  const auto channel = api.id_of(api.call("POST", "/v1/tenants/" + tenant + "/channels", channel_body));
+  const auto mail = [&] { world.deliver(*parse_id<tenant_id>(tenant), *parse_id<channel_id>(channel), "Subject: x\r\n\r\nbody"); };
+  const auto follow = [&](http_connection& c, const std::string& query, const std::string& header = "") {
+    c.write("GET /v1/tenants/" + tenant + "/messages/stream" + query + " HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + std::string(operator_token) + "\r\n" + header + "\r\n");
+  };
+  mail();
+  http_connection first(api.server->port());
+  follow(first, "");
+  std::string seen;
+  const auto until = [&](http_connection& c, std::size_t n) {
+    while (ids_of(seen).size() < n)
+      if (!c.read_some()) return false;
+      else seen += c.taken();
+    return true;
+  };
+  ASSERT_TRUE(until(first, 1)) << seen;
+  EXPECT_NE(seen.find("Content-Type: text/event-stream"), std::string::npos) << seen;
+  mail();
+  mail();
+  ASSERT_TRUE(until(first, 3)) << seen;
+  EXPECT_EQ(ids_of(seen), (std::vector<std::string>{"1", "2", "3"}));
+  EXPECT_NE(seen.find("event: message.received\ndata: {\"id\":\"m"), std::string::npos) << seen;
+
+  http_connection again(api.server->port());
+  seen.clear();
+  follow(again, "?after=0", "Last-Event-ID: 2\r\n");
+  ASSERT_TRUE(until(again, 1));
+  EXPECT_EQ(ids_of(seen), std::vector<std::string>{"3"});
+  http_connection late(api.server->port());
+  seen.clear();
+  follow(late, "?since=9999-12-31T00:00:00Z");
+  while (seen.find("retry: ") == std::string::npos && late.read_some()) seen += late.taken();
+  mail();
+  ASSERT_TRUE(until(late, 1));
+  EXPECT_EQ(ids_of(seen), std::vector<std::string>{"4"});
+  EXPECT_EQ(api.call("GET", "/v1/tenants/" + tenant + "/messages?since=1980-01-01T00:00:00Z").json()["items"].size(), 4U);
+  EXPECT_EQ(api.call("GET", "/v1/tenants/" + tenant + "/messages/stream?after=x").status, 400);
+  EXPECT_EQ(api.call("GET", "/v1/tenants/t999/messages/stream").status, 404);
+  api.server->stop();
+  EXPECT_TRUE(first.closed_by_peer()) << "a node that stops ends its streams";
+  world.on_feed(nullptr);
+}
+
+TEST(api_on_postgres, with_eight_writers_each_follower_sees_each_message_once_and_in_order) {
+  postgres_world world;
+  api_under_test api(world.store());
+  world.on_feed([&](tenant_id t) { api.server->wake(t); });
+  const auto tenant = api.id_of(api.call("POST", "/v1/tenants", R"({"name":"Acme"})"));
+  std::vector<channel_id> channels;
+  for (int i = 0; i < 8; ++i) channels.push_back(*parse_id<channel_id>(api.id_of(api.call("POST", "/v1/tenants/" + tenant + "/channels", channel_body))));
+  constexpr int each = 25;
+  const auto leases = world.leases();
+  std::vector<std::thread> threads;
+  for (const auto& guard : leases)
+    threads.emplace_back([&world, guard] {
+      const auto own = world.database().connect();
+      store::pg_mail_store mine(*own, *test_keys(), 0, 14);
+      for (int i = 0; i < each; ++i) {
+        store::commit_unit u;
+        u.guard = guard;
+        u.folder = "INBOX";
+        u.messages.resize(static_cast<std::size_t>(1 + (guard.channel.value + i) % 3));
+        for (std::size_t n = 0; n < u.messages.size(); ++n) {
+          u.messages[n].source = {protocol_kind::imap, "INBOX", {1}, {static_cast<std::uint32_t>(i * 10 + static_cast<int>(n) + 1)}, ""};
+          u.messages[n].size = 1;
+          u.messages[n].body = std::make_shared<const std::string>("x");
+        }
+        if (!mine.commit({u})) ADD_FAILURE();
+      }
+    });
+  // Followers who are cut off and go on with the last event they have seen.
+  std::vector<std::vector<std::string>> seen(3);
+  for (std::size_t f = 0; f < seen.size(); ++f)
+    threads.emplace_back([&, f] {
+      std::size_t wanted = 0;
+      for (const auto& guard : leases)
+        for (int i = 0; i < each; ++i) wanted += static_cast<std::size_t>(1 + (guard.channel.value + i) % 3);
+      while (seen[f].size() < wanted) {
+        http_connection c(api.server->port());
+        const auto last = seen[f].empty() ? std::string() : "Last-Event-ID: " + seen[f].back() + "\r\n";
+        c.write("GET /v1/tenants/" + tenant + "/messages/stream HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer " + std::string(operator_token) + "\r\n" + last + "\r\n");
+        std::string text;
+        while (ids_of(text).size() < 40 + 30 * f && seen[f].size() + ids_of(text).size() < wanted)
+          if (!c.read_some()) return ADD_FAILURE() << "nothing comes any more";
+          else text += c.taken();
+        text = text.substr(0, text.rfind("\n\n") + 1);
+        for (const auto& id : ids_of(text)) seen[f].push_back(id);
+      }
+    });
+  for (auto& t : threads) t.join();
+  for (const auto& ids : seen)
+    for (std::size_t i = 0; i < ids.size(); ++i) ASSERT_EQ(ids[i], std::to_string(i + 1));
+  world.on_feed(nullptr);
+}
+
+TEST(api_on_postgres, webhooks_are_made_changed_tested_and_removed) {
+  postgres_world world;
+  api_under_test api(world.store());
+  const auto tenant = api.id_of(api.call("POST", "/v1/tenants", R"({"name":"Acme"})"));
+  const auto path = "/v1/tenants/" + tenant + "/webhooks";
+  const auto made = api.call("POST", path, R"({"url":"https://h.test/x","events":["message.received","channel.state_changed"]})", operator_token, {{"Idempotency-Key", "k"}});
+  EXPECT_EQ(made.status, 201);
+  const auto signing = made.json()["secret"].get<std::string>();
+  EXPECT_TRUE(signing.starts_with("whsec_"));
+  const auto again = api.call("POST", path, R"({"url":"https://h.test/x","events":["message.received","channel.state_changed"]})", operator_token, {{"Idempotency-Key", "k"}});
+  EXPECT_EQ(again.json()["id"], made.json()["id"]);
+  EXPECT_TRUE(again.json()["secret"].is_null()) << "shown once";
+  EXPECT_EQ(world.database().query("SELECT count(*) FROM idempotency_keys WHERE position('" + signing + "' IN body) > 0"), "0");
+  const auto one = path + "/" + api.id_of(made);
+  EXPECT_EQ(api.call("GET", one).json().contains("secret"), false);
+  EXPECT_EQ(api.call("PATCH", one, R"({"channels":["c1"],"body":"raw","max_per_second":5})").json()["max_per_second"], 5);
+  EXPECT_EQ(api.call("PATCH", one, R"({"max_per_second":null})").json()["max_per_second"], nullptr);
+  EXPECT_EQ(api.call("PATCH", one, R"({"url":"ftp://x","events":["a"],"channels":["x"],"body":"b","nonsense":1})").json()["errors"].size(), 5U);
+  EXPECT_EQ(api.call("POST", path, R"({"url":"http://far.test/"})").status, 422) << "http only to this machine";
+  const auto asked = api.call("POST", one + "/test");
+  EXPECT_EQ(asked.status, 202);
+  const auto listed = api.call("GET", one + "/deliveries").json()["items"];
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(listed[0]["state"], "pending");
+  EXPECT_EQ(listed[0]["id"], asked.json()["delivery"]);
+  EXPECT_EQ(api.call("POST", one + "/deliveries/" + listed[0]["id"].get<std::string>() + "/retry").status, 409);
+  EXPECT_EQ(api.call("GET", one + "/deliveries?state=retrying").json()["items"].size(), 0U);
+  EXPECT_EQ(api.call("POST", one + "/replay", R"({"after":"0"})").json()["after"], "0");
+  EXPECT_EQ(api.call("POST", one + "/replay", R"({})").status, 422);
+  EXPECT_NE(api.call("POST", one + "/rotate-secret", "{}").json()["secret"], signing);
+  EXPECT_EQ(api.call("GET", path).json()["items"].size(), 1U);
+  EXPECT_EQ(api.call("DELETE", one).status, 204);
+  EXPECT_EQ(api.call("GET", one).status, 404);
 }
 
 TEST(api_on_postgres, the_limit_of_channels_is_a_409_in_words) {

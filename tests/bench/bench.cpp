@@ -1,6 +1,6 @@
 // tests/bench/bench: `./dev bench`: the node and those it is compared with, one after the other, against the same servers and the same mail.
 //
-//   bench [--only drain,many,pop3,huge,idle,arrivals,start] [--scale 1.0]
+//   bench [--only drain,many,pop3,huge,idle,arrivals,start,webhooks,feed] [--scale 1.0]
 // Prints a line per measurement as it comes, and at the end a table: what was measured, what is to be reached, and whether it was. Exits 0 however the
 // figures turn out: they are for people to judge, on a machine that may be busy.
 #include <CLI/CLI.hpp>
@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "arrivals.hpp"
+#include "deliveries.hpp"
 #include "idle_client.hpp"
 #include "mail.hpp"
 #include "report.hpp"
@@ -330,13 +331,15 @@ int main(int argc, char** argv) {
   CLI::App app{"The node and those it is compared with"};
   std::vector<std::string> only;
   settings s;
-  app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start")->delimiter(',');
+  app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start, webhooks, feed")->delimiter(',');
   app.add_flag("--alone", s.alone, "only the node: for profiles; nothing is compared")->group("");
   app.add_option("--scale", s.scale, "share of the full sizes")->check(CLI::Range(0.001, 10.0));
   CLI11_PARSE(app, argc, argv);
   s.drivers = std::filesystem::path(argv[0]).parent_path().string();
   const std::pair<const char*, void (*)(const settings&)> all[] = {{"drain", drain}, {"many", many},         {"pop3", pop3},     {"huge", huge},
-                                                                   {"idle", idle},   {"arrivals", arrivals}, {"start", start_up}};
+                                                                   {"idle", idle},   {"arrivals", arrivals}, {"start", start_up},
+                                                                   {"webhooks", [](const settings& how) { webhooks(how.scale, judge); }},
+                                                                   {"feed", [](const settings& how) { feed(how.scale, judge); }}};
   const std::set<std::string> wanted(only.begin(), only.end());
   bool failed = false;
   for (const auto& [name, run] : all) {

@@ -270,6 +270,34 @@ TEST_F(ctl_test, a_raw_message_goes_to_a_file_byte_for_byte) {
   EXPECT_EQ(ctl({"messages", "raw", "t1", "m1-2", "-o", directory_ / "none.eml"}), 1);
 }
 
+TEST_F(ctl_test, tail_prints_each_message_once_also_when_it_is_cut_off) {
+  const auto event = [](int n) {
+    return "id: " + std::to_string(n) + "\nevent: message.received\ndata: {\"id\":\"m1-" + std::to_string(n) +
+           "\",\"channel\":\"c1\",\"sequence\":" + std::to_string(n) + ",\"received_at\":\"2026-11-24T00:00:00Z\",\"subject\":\"hello " + std::to_string(n) + "\",\"from\":[]}\n\n";
+  };
+  const auto head = ok(200, R"({"items":[],"next":"4"})");
+  // The first connection ends in the middle of an event.
+  answers({head, ok(200, "retry: 1000\n\n" + event(5) + event(6).substr(0, 30)), head, ok(200, ": still here\n\n" + event(6) + event(7))});
+  EXPECT_EQ(ctl({"tail", "t1", "--limit", "3"}), 0) << err_;
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 3) << out_;
+  EXPECT_NE(out_.find("hello 5"), std::string::npos);
+  EXPECT_LT(out_.find("hello 6"), out_.find("hello 7"));
+  EXPECT_EQ(requests_[1].target, "/v1/tenants/t1/messages/stream?after=4");
+  EXPECT_EQ(requests_[3].target, "/v1/tenants/t1/messages/stream?after=5");
+}
+
+TEST_F(ctl_test, a_webhooks_secret_is_alone_on_standard_output) {
+  answers({ok(201, R"({"id":"w1","url":"https://x.test/","secret":"whsec_abc"})"), ok(202, R"({"after":"0"})"),
+           ok(200, R"({"items":[{"id":"d1","state":"dead","type":"message.received","webhook_id":"m1-1","attempts":70,"at":"2026-11-24T00:00:00Z","status":500,"ms":3,"error":"no"}],"next":null})")});
+  EXPECT_EQ(ctl({"webhooks", "create", "t1", "--url", "https://x.test/", "--event", "message.received"}), 0);
+  EXPECT_EQ(out_, "whsec_abc\n");
+  EXPECT_EQ(requests_[0].body, R"({"url":"https://x.test/","events":["message.received"]})");
+  EXPECT_EQ(ctl({"webhooks", "replay", "t1", "w1", "--after", "0"}), 0);
+  EXPECT_EQ(requests_[1].body, R"({"after":"0"})");
+  EXPECT_EQ(ctl({"webhooks", "deliveries", "t1", "w1", "--state", "dead"}), 0);
+  EXPECT_NE(out_.find("m1-1"), std::string::npos) << out_;
+}
+
 TEST_F(ctl_test, words_in_paths_are_escaped) {
   ctl({"tenants", "show", "../x y?z"});
   EXPECT_EQ(requests_.back().target, "/v1/tenants/..%2Fx%20y%3Fz");

@@ -1,5 +1,7 @@
 // tests/fuzz: any bytes as a message: texts that can be stored, indexes that agree, limits that hold.
 #include "core/limits.hpp"
+#include "protocol/mime/automatic.hpp"
+#include "protocol/mime/html.hpp"
 #include "protocol/mime/mime.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
@@ -34,6 +36,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(c.text.size() <= limits::mime_text_bytes && c.html.size() <= limits::mime_text_bytes, "a text is bounded");
   require(c.attachments.size() <= limits::mime_parts, "parts are bounded");
   for (const auto& note : c.notes) require(fuzz::is_clean(note), "a note can be shown");
+  const auto safe = mime::safe_html(std::string_view(raw).substr(0, 64 * limits::kib), [](std::string_view) { return std::optional<std::string>("/x"); });
+  if (safe)
+    for (const std::string_view evil : {"<script", "<style", "<svg", "<iframe", "<form", "<meta", "<!"})
+      require(safe->find(evil) == std::string::npos, "nothing that acts");
+  std::string together;
+  for (const auto& piece : mime::split_reply(c.text)) together += piece.text;
+  require(together == c.text, "the pieces are the text");
+  require(mime::classify(raw).reason.size() <= 2 * limits::server_text_bytes, "a reason is short");
+  mime::delivery_report(raw);
   for (std::size_t i = 0; i < c.attachments.size(); ++i) {
     const auto& a = c.attachments[i];
     require(a.index == i && fuzz::is_clean(a.name) && fuzz::is_clean(a.type) && fuzz::is_clean(a.content_id), "an attachment can be shown");

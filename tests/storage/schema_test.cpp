@@ -82,7 +82,7 @@ TEST_P(schema, a_node_holds_no_rights_that_pass_the_wall) {
   ASSERT_TRUE(rows);
   EXPECT_FALSE((*rows)[0][0].as<bool>());
   EXPECT_EQ(db.query("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
-                     " AND relname NOT IN ('key_check', 'incarnations', 'idempotency_keys', 'schema_migrations')"
+                     " AND relname NOT IN ('key_check', 'incarnations', 'deliverers', 'idempotency_keys', 'schema_migrations')"
                      " AND NOT (relrowsecurity AND relforcerowsecurity)"),
             "0")
       << "a table without the wall";

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <thread>
 
+#include "storage/pg_webhook_store.hpp"
 #include "storage/postgres.hpp"
 #include "tests/storage/admin_world.hpp"
 
@@ -55,15 +56,18 @@ TEST_F(seals_test, every_sealed_column_is_sealed_anew_and_opens_with_the_new_key
   const auto c = must(store.create_channel(anyone, t, s, oauth2(a, "refresh token"), "operator")).id;
   must(store.put_credential(anyone, t, c, basic("u", "password"), "operator"));
   const auto d = must(store.create_channel(anyone, u, spec(), basic("u", ""), "operator")).id;
+  store::pg_webhook_store hooks(*link, *keys);
+  const auto w = must(hooks.create(anyone, t, {}, secret<>(std::string("first signing")))).id;
+  ASSERT_TRUE(hooks.rotate(anyone, t, w, secret<>(std::string("second signing")), store::time_of(4'000'000'000'000'000)));
   ASSERT_TRUE(pg::check_keys(database.url(), *keys));
 
   // Columns that hold something sealed, from the catalogue: one that reseal does not know would be lost with its key.
   EXPECT_EQ(database.query("SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, column_name) FROM information_schema.columns "
                            "WHERE column_name LIKE 'sealed%'"),
             "channels.sealed_proxy_password consents.sealed_secret credentials.sealed_password credentials.sealed_refresh_token key_check.sealed "
-            "oauth_apps.sealed_key oauth_apps.sealed_next_secret oauth_apps.sealed_secret")
+            "oauth_apps.sealed_key oauth_apps.sealed_next_secret oauth_apps.sealed_secret webhooks.sealed_old_secret webhooks.sealed_secret")
       << "consents live for minutes and are begun again";
-  EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 6U);
+  EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 8U);
   EXPECT_EQ(must(pg::reseal(database.url(), *rotated_test_keys())), 0U) << "done is done";
 
   EXPECT_TRUE(pg::check_keys(database.url(), *only_new_key()));
@@ -71,6 +75,12 @@ TEST_F(seals_test, every_sealed_column_is_sealed_anew_and_opens_with_the_new_key
   const auto now_keys = only_new_key();
   store::pg_admin_store renewed(*link, *now_keys);
   store::pg_mail_store herd(*link, *now_keys, 0, 14);
+  store::pg_webhook_store deliverer(*link, *now_keys);
+  const auto self = must(deliverer.join("node", seconds(60)));
+  ASSERT_EQ(must(deliverer.round(self, seconds(60))).owned.size(), 1U);
+  const auto endpoint = must(deliverer.load(self, {t, w}));
+  EXPECT_EQ(endpoint.signing.reveal(), "second signing");
+  EXPECT_EQ(endpoint.old_signing.reveal(), "first signing");
   EXPECT_EQ(must(renewed.get_app(anyone, t, a)).client_secret.reveal(), "app secret");
   EXPECT_EQ(must(renewed.get_app(anyone, t, a)).next_secret.reveal(), "next secret");
   EXPECT_EQ(must(renewed.get_app(anyone, u, b)).private_key.reveal(), "private key");

@@ -1,4 +1,5 @@
 // The two walls between tenants, each without the other: the store with a tenant's key, and plain SQL under a tenant's scope.
+#include "storage/pg_webhook_store.hpp"
 #include "tests/storage/admin_world.hpp"
 
 namespace mailherd::test {
@@ -6,7 +7,7 @@ namespace {
 
 class walls : public ::testing::TestWithParam<login> {
  protected:
-  walls() : database(GetParam()), link(database.connect()), store(*link, *keys), mail(*link, *keys, 0, 14) {
+  walls() : database(GetParam()), link(database.connect()), store(*link, *keys), mail(*link, *keys, 0, 14), hooks(*link, *keys) {
     for (auto* side : {&mine, &theirs}) fill(*side);
   }
 
@@ -16,6 +17,8 @@ class walls : public ::testing::TestWithParam<login> {
     app_id app;
     api_key_id key;
     store::lease_guard guard;
+    webhook_id webhook;
+    delivery_id delivery;
   };
 
   void fill(side& s) {
@@ -43,6 +46,22 @@ class walls : public ::testing::TestWithParam<login> {
     u.messages[1].blob = must(mail.new_blob(s.guard));
     ASSERT_TRUE(mail.put_chunk(s.guard, u.messages[1].blob, 0, "chunk"));
     ASSERT_TRUE(must(mail.commit({u})).at(0).status);
+    store::webhook_spec hook;
+    hook.events = {store::event_kind::message, store::event_kind::state};
+    s.webhook = must(hooks.create(anyone, s.tenant, hook, secret<>(std::string("whsec_c2VjcmV0")))).id;
+    s.delivery = must(hooks.ask_test(anyone, s.tenant, s.webhook));
+    store::mail_store::state_change active;
+    active.state = channel_state::active;
+    ASSERT_TRUE(mail.set_state(s.guard, active));
+    const auto self = must(hooks.join("node", seconds(600)));
+    const auto owned = must(hooks.round(self, seconds(600))).owned;
+    store::webhook_progress progress;
+    progress.key = {s.tenant, s.webhook};
+    progress.epoch = owned.back().epoch;
+    progress.revision = owned.back().revision;
+    progress.stalls.resize(1);
+    ASSERT_EQ(must(hooks.save(self, {progress})), std::vector<bool>{true});
+    ASSERT_TRUE(hooks.leave(self));
     ASSERT_TRUE(mail.note_try(s.guard, {protocol_kind::imap, "INBOX", {1}, {9}, ""}));
     ASSERT_TRUE(must(mail.hold_grant(s.guard, 1, seconds(600))));
     store::consent c;
@@ -64,6 +83,7 @@ class walls : public ::testing::TestWithParam<login> {
   std::unique_ptr<store::connection> link;
   store::pg_admin_store store;
   store::pg_mail_store mail;
+  store::pg_webhook_store hooks;
   side mine, theirs;
 };
 
@@ -123,6 +143,19 @@ TEST_P(walls, a_tenants_key_gets_not_found_for_everything_of_another) {
   EXPECT_EQ(why(store.roll_back(me, o, theirs.channel, "key")), failure::not_found);
   EXPECT_EQ(why(store.consent_subject_of(me, t, theirs.channel)), failure::not_found);
   EXPECT_EQ(must(store.feed(me, o, theirs.channel, 0, 10)).size(), 0U);
+  for (const auto in : {t, o}) {
+    EXPECT_EQ(why(hooks.get(me, in, theirs.webhook)), failure::not_found);
+    EXPECT_EQ(why(hooks.update(me, in, theirs.webhook, {})), failure::not_found);
+    EXPECT_EQ(why(hooks.remove(me, in, theirs.webhook)), failure::not_found);
+    EXPECT_EQ(why(hooks.rotate(me, in, theirs.webhook, secret<>(std::string("x")), {})), failure::not_found);
+    EXPECT_EQ(why(hooks.replay(me, in, theirs.webhook, 0, {})), failure::not_found);
+    EXPECT_EQ(why(hooks.ask_test(me, in, theirs.webhook)), failure::not_found);
+    EXPECT_EQ(why(hooks.ask_again(me, in, theirs.webhook, theirs.delivery)), failure::not_found);
+    EXPECT_EQ(why(hooks.deliveries(me, in, theirs.webhook, "", 10, "")), failure::not_found);
+    EXPECT_EQ(why(hooks.stalls(me, in, theirs.webhook)), failure::not_found);
+  }
+  EXPECT_EQ(why(hooks.create(me, t, {}, secret<>(std::string("x")))), failure::not_found);
+  EXPECT_EQ(why(hooks.list(me, t, 10, "")), failure::not_found);
   // And one's own is all there.
   EXPECT_TRUE(store.get_channel(me, o, mine.channel));
   EXPECT_EQ(must(store.feed(me, o, std::nullopt, 0, 10)).size(), 2U);

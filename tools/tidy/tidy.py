@@ -21,6 +21,7 @@ TEST_FILE_LINES = 500
 
 ALL = [""]
 STORE, CONTROL, NET = "storage/store.hpp", "actors/control.hpp", "transport/net.hpp"
+WEBHOOKS = "storage/webhook_store.hpp"
 # Longest prefix wins. A room may include the prefixes listed, and itself.
 ROOMS = {
     "core/": [],
@@ -31,8 +32,8 @@ ROOMS = {
     "protocol/mime/": ["core/"],
     "transport/": ["core/"],
     "storage/": ["core/"],
-    "actors/": ["core/", "protocol/", STORE, NET],
-    "api/": ["core/", "protocol/mime/", STORE, CONTROL],
+    "actors/": ["core/", "protocol/", STORE, WEBHOOKS, NET],
+    "api/": ["core/", "protocol/mime/", STORE, WEBHOOKS, CONTROL],
     "node/": ALL,
     "tests/peers/": ["core/"],
     "tests/corpus/": ["core/"],
@@ -47,6 +48,7 @@ LIBRARIES = {
     "boost/": ["transport/", "api/", "node/ctl/", "tests/"],
     "openssl/ssl.h": ["transport/", "tests/"],
     "openssl/": ["protocol/sasl/", "protocol/oauth2/", "protocol/pop3/", "transport/", "storage/", "actors/", "api/", "node/", "tests/", "tools/"],
+    "librdkafka/": ["transport/", "tests/"],
     "curl/": ["transport/", "node/ctl/", "tests/", "tools/"],
     "gmime/": ["protocol/mime/", "tests/"],
     "prometheus/": ["node/", "tests/"],

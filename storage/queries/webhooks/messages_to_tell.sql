@@ -1,0 +1,7 @@
+-- As feed, up to a head read before; of some channels if any are named.
+SELECT m.position, m.channel_id, m.sequence, mailherd_us(m.received_at), mailherd_us(m.internal_date), m.size, m.digest, m.envelope, m.protocol, m.folder,
+       m.uid_validity, m.uid, m.uidl, m.problem, m.has_body
+FROM messages m
+WHERE m.tenant_id = $1 AND m.position > $2 AND m.position <= $3 AND (cardinality($4::bigint[]) = 0 OR m.channel_id = ANY ($4::bigint[]))
+  AND (SELECT true FROM channels c WHERE c.tenant_id = m.tenant_id AND c.channel_id = m.channel_id)
+ORDER BY m.position LIMIT $5

@@ -1,0 +1,1 @@
+SELECT nextval('webhook_ids')

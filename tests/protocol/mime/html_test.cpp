@@ -1,0 +1,83 @@
+// Hostile HTML against the allow-list: nothing that acts, nothing that is fetched, nothing that escapes its place.
+#include <gtest/gtest.h>
+
+#include "core/limits.hpp"
+#include "protocol/mime/html.hpp"
+
+namespace mailherd::mime {
+namespace {
+
+std::string safe(std::string_view html) {
+  return safe_html(html, [](std::string_view id) { return id == "logo@x" ? std::optional<std::string>("/attachments/3") : std::nullopt; }).value_or("(none)");
+}
+
+TEST(html, keeps_what_mail_is_made_of) {
+  EXPECT_EQ(safe("<p>Dear <b>Ann</b>,<br>see <a href=\"https://x.test/a?b=1&amp;c=2\">this</a> &amp; that</p>"),
+            "<p>Dear <b>Ann</b>,<br>see <a href=\"https://x.test/a?b=1&amp;c=2\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">this</a> &amp; that</p>");
+  EXPECT_EQ(safe("<table width=100%><tr><td style='color: RED; position: fixed'>M\xC3\xB6""bel</td></tr></table>"),
+            "<table width=\"100%\"><tr><td style=\"color: red\">M\xC3\xB6""bel</td></tr></table>");
+}
+
+TEST(html, images_come_from_the_message_or_wait) {
+  EXPECT_EQ(safe("<img src='cid:logo@x' alt=Logo>"), "<img src=\"/attachments/3\" alt=\"Logo\">");
+  EXPECT_EQ(safe("<img src='cid:missing'>"), "<img>");
+  EXPECT_EQ(safe("<img src='https://track.test/p.gif' width=1>"), "<img data-remote-src=\"https://track.test/p.gif\" width=\"1\">");
+  EXPECT_EQ(safe("<img src='data:image/png;base64,AAAA'>"), "<img src=\"data:image/png;base64,AAAA\">");
+  EXPECT_EQ(safe("<img src='data:image/svg+xml;base64,AAAA'>"), "<img>");
+  EXPECT_EQ(safe("<td background='https://track.test/p.gif'>x</td>"), "<td>x</td>");
+}
+
+TEST(html, hostile_corpus) {
+  const char* const corpus[] = {
+      "<script>alert(1)</script>", "<SCRIPT SRC=//evil.test/x.js></SCRIPT>", "<scr<script>ipt>alert(1)</scr</script>ipt>", "<img src=x onerror=alert(1)>",
+      "<img src='javascript:alert(1)'>", "<a href='javascript:alert(1)'>x</a>", "<a href=' \x01java\nscript:alert(1)'>x</a>", "<a href='JaVaScRiPt&colon;alert(1)'>x</a>",
+      "<a href='data:text/html,<script>alert(1)</script>'>x</a>", "<a href='vbscript:x'>x</a>", "<svg><script>alert(1)</script></svg>", "<svg/onload=alert(1)>",
+      "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>", "<iframe src='javascript:alert(1)'></iframe>", "<iframe srcdoc='<script>alert(1)</script>'>",
+      "<object data='x'></object><embed src='x'>", "<form action='https://evil.test'><input name=password><button>go</button></form>",
+      "<style>body{background:url(javascript:alert(1))}</style>", "<div style='background:url(https://evil.test/x)'>x</div>", "<div style='width: expression(alert(1))'>x</div>",
+      "<div style='color: r\\65 d; behavior: url(x)'>x</div>", "<meta http-equiv=refresh content='0;url=https://evil.test'>", "<base href='https://evil.test/'>",
+      "<link rel=stylesheet href='https://evil.test/x.css'>", "<!--[if IE]><script>alert(1)</script><![endif]-->", "<![CDATA[<script>alert(1)</script>]]>",
+      "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">", "<textarea><img title=\"</textarea><img src=x onerror=alert(1)>\"></textarea>",
+      "<title><img title=\"</title><img src=x onerror=alert(1)>\"></title>", "<template><script>alert(1)</script></template>", "<xmp><script>alert(1)</script></xmp>",
+      "<p id='x' class='y' name='z' onclick=alert(1) data-x=1 xmlns='q'>x</p>", "<a href=\"https://x.test/\" onmouseover=\"alert(1)\" style=\"position:fixed;top:0\">x</a>",
+      "<p title='\"><script>alert(1)</script>'>x</p>", "<p title='`onclick=alert(1)'>x</p>", "<video src=x onerror=alert(1)></video>", "<input autofocus onfocus=alert(1)>",
+      "<details open ontoggle=alert(1)>x</details>", "<b \"<script>alert(1)</script>\">hi</b>", "<img src=x:x onerror=\"alert(1)\"//", "</p></div></body><script>alert(1)</script>",
+      "<scr\0ipt>alert(1)</script>"};
+  for (const std::string html : corpus) {
+    const auto out = safe(html);
+    for (const char* evil : {"<script", "<style", "<svg", "<math", "<iframe", "<object", "<embed", "<form", "<input", "<button", "<textarea", "<meta", "<base", "<link",
+                             "<video", "<template", "<!--", "<!["})
+      EXPECT_EQ(out.find(evil), std::string::npos) << html << "\n" << out;
+    // In a tag, not in a text: outside of it every sign that could begin one is escaped.
+    for (std::size_t at = out.find('<'); at != std::string::npos; at = out.find('<', at + 1)) {
+      auto tag = out.substr(at, out.find('>', at) - at);
+      for (std::size_t quote; (quote = tag.find('"')) != std::string::npos;) {
+        const auto value = tag.substr(quote + 1, tag.find('"', quote + 1) - quote - 1);
+        EXPECT_FALSE(value.starts_with("javascript") || value.starts_with("vbscript") || value.starts_with("data:text")) << out;
+        EXPECT_EQ(value.find("url("), std::string::npos) << out;
+        tag.erase(quote, value.size() + 2);
+      }
+      EXPECT_EQ(tag.find(" on"), std::string::npos) << html << "\n" << out;
+      EXPECT_EQ(tag.find("srcdoc"), std::string::npos) << out;
+    }
+  }
+}
+
+TEST(html, is_closed_bounded_and_stable) {
+  EXPECT_EQ(safe("<div><b>x"), "<div><b>x</b></div>") << "what is left open does not swallow the page around it";
+  EXPECT_NE(safe("</div></td>x").find('x'), std::string::npos);
+  EXPECT_EQ(safe("</div></td>x").find("</div"), std::string::npos) << "nor is anything closed that is not its own";
+  EXPECT_NE(safe("a</body></html>b").find('b'), std::string::npos) << "what stands behind the end is text too";
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "<div>";
+  const auto out = safe(deep + "x");
+  EXPECT_LE(out.size(), 11 * limits::html_safe_depth + 10);
+  EXPECT_NE(out.find('x'), std::string::npos);
+  EXPECT_EQ(safe(std::string(limits::html_safe_input_bytes + 1, 'x')), "(none)");
+  EXPECT_EQ(safe(std::string(limits::html_safe_input_bytes, '"')), "(none)") << "it would grow past its bound";
+  const auto once = safe("<p style='color:red'>a<img src=https://x.test/i><a href=mailto:a@b.test>b</a></p>");
+  EXPECT_EQ(safe_html(once, {}).value_or("").substr(0, 20), once.substr(0, 20));
+}
+
+}  // namespace
+}  // namespace mailherd::mime
