@@ -18,6 +18,7 @@ using token_atom = caf::atom_constant<caf::atom("token")>;        ///< give me a
 using login_atom = caf::atom_constant<caf::atom("login")>;        ///< may I try to sign in?
 using served_atom = caf::atom_constant<caf::atom("served")>;      ///< a healthy channel reports a success
 using test_atom = caf::atom_constant<caf::atom("test")>;          ///< try a connection
+using hand_atom = caf::atom_constant<caf::atom("hand")>;            ///< a step of a handover between nodes
 using session_atom = caf::atom_constant<caf::atom("session")>;    ///< an event of a network session
 using fed_atom = caf::atom_constant<caf::atom("fed")>;            ///< a tenant's feed has grown
 using hooks_atom = caf::atom_constant<caf::atom("hooks")>;        ///< endpoints of webhooks changed

@@ -4,6 +4,7 @@
 // Never:  changes after the herd has started.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,7 +14,7 @@
 #include "actors/budget.hpp"
 #include "actors/roster.hpp"
 #include "actors/telemetry.hpp"
-#include "core/limits.hpp"
+#include "core/cluster_limits.hpp"
 #include "storage/store.hpp"
 #include "storage/webhook_store.hpp"
 #include "transport/net.hpp"
@@ -35,9 +36,10 @@ struct herd_options {
   seconds poll_interval = limits::poll_interval;   ///< POP3, and IMAP without IDLE
   session_times times;
   seconds deliverer_round = limits::deliverer_round;   ///< tests of days lengthen it
+  seconds rebalance_after = limits::rebalance_settle;   ///< channels are moved only when no node has come or gone for so long
   bool allow_plaintext = false;                    ///< the operator allows tls "none"
   std::size_t max_channels = 100'000;              ///< this node claims no more
-  unsigned logins_per_host = 32;                   ///< attempts to one mail host at once
+  unsigned logins_per_host = 32;                   ///< attempts to one mail host at once, of all nodes together
   unsigned logins_per_node = 128;                  ///< attempts at once
 };
 
@@ -63,6 +65,7 @@ struct environment {
   std::shared_ptr<fetch_budget> budget;
   std::shared_ptr<actors::roster> roster = std::make_shared<actors::roster>();   ///< whoever spawns a child that outlives its maker's handle adds it
   std::shared_ptr<discovery> providers;   ///< what OpenID providers say of themselves; null: nobody is asked
+  std::shared_ptr<std::atomic<unsigned>> nodes = std::make_shared<std::atomic<unsigned>>(1);   ///< that share the cluster's budgets, this one included
   std::function<wall_time()> wall_now;
   std::function<std::uint64_t()> random;   ///< uniform over 64 bits; any thread
 };

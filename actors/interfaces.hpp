@@ -84,6 +84,21 @@ struct login_request {
   callback<login_ticket> then;
 };
 
+/// Steps of a handover between nodes, as one channel's fetcher hears and tells them. A standby is a fetcher whose guard has epoch 0: it brings a
+/// session to the selected mailbox and may write nothing; claimed under a true epoch it goes on with that session.
+enum class hand_step : std::uint8_t {
+  // to the owner's fetcher
+  yield,         ///< come to a commit boundary, begin nothing more, keep the session
+  yield_alone,   ///< likewise, and log out: the server takes one session at a time
+  go_on,         ///< it came to nothing: serve again
+  // from the owner's fetcher
+  yielded,       ///< nothing is in hand, nothing is begun
+  // from a standby
+  ready,         ///< its session has the mailbox selected
+  ready_alone,   ///< it can open one as soon as the owner has logged out; or the channel is served by nobody anyway
+  refused,       ///< it cannot
+};
+
 /// A connection test, and who wants its report.
 struct probe_request {
   test_subject subject;
@@ -103,6 +118,8 @@ using channel_fetcher_actor = caf::typed_actor<
     caf::reacts_to<tick_atom, std::uint64_t>,                                  // its one timer fired (generation)
     caf::reacts_to<changed_atom>,                                              // its rows changed: load them, prepare a successor if needed
     caf::reacts_to<token_atom, std::shared_ptr<token_request>>,               // a connection test asks for a token of this channel
+    caf::reacts_to<claimed_atom, store::lease_guard>,                          // a standby owns its channel from now on, under this epoch
+    caf::reacts_to<hand_atom, hand_step>,                                      // yield, yield_alone, go_on
     caf::reacts_to<stop_atom>>;                                                // commit what is in hand, log out, end
 
 /// Keeps the access tokens of one grant.
@@ -132,14 +149,16 @@ using lease_keeper_actor = caf::typed_actor<
     caf::reacts_to<tick_atom, std::uint64_t>,                                  // time to renew, to claim, to look for changes
     caf::reacts_to<changed_atom>,                                              // a hint: something changed, look now
     caf::reacts_to<lost_atom, channel_id, std::int64_t>,                       // a fetcher was fenced (its epoch): the channel is not ours
-    caf::reacts_to<drain_atom>,                                                // claim nothing more, give everything back
+    caf::reacts_to<drain_atom>,                                                // claim nothing more, hand everything over
     caf::reacts_to<revoked_atom, store::lease_guard>,                          // the guardian: this channel's fetcher has ended, release it
+    caf::reacts_to<hand_atom, store::lease_guard, hand_step>,                  // the guardian: what a fetcher tells of its handover
     caf::reacts_to<stop_atom>>;                                                // release, leave, end
 
 /// All channels of one tenant on this node.
 using tenant_supervisor_actor = caf::typed_actor<
     caf::reacts_to<continuation>,
-    caf::reacts_to<claimed_atom, store::lease_guard>,                          // ours now: spawn
+    caf::reacts_to<claimed_atom, store::lease_guard>,                          // ours now: spawn, or make the standby the owner; epoch 0: a standby
+    caf::reacts_to<hand_atom, store::lease_guard, hand_step>,                  // a step, down to the fetcher or up to the guardian
     caf::reacts_to<revoked_atom, channel_id, caf::timespan>,                  // ours no longer: end the fetcher, kill it after this grace
     caf::reacts_to<changed_atom, channel_id>,                                  // pass on
     caf::reacts_to<lost_atom, channel_id, std::int64_t>,                       // from a fetcher: fenced
@@ -154,6 +173,7 @@ using node_guardian_actor = caf::typed_actor<
     caf::reacts_to<revoked_atom, std::vector<store::lease_guard>, caf::timespan>,   // from the lease keeper: end these within the grace;
                                                                                // answered per channel when ended
     caf::reacts_to<ended_atom, store::lease_guard>,                            // from a supervisor: a revoked channel's fetcher has ended
+    caf::reacts_to<hand_atom, store::lease_guard, hand_step>,                  // a step, down to the supervisor or up to the lease keeper
     caf::reacts_to<tick_atom, std::uint64_t>,                                  // a broken supervisor's restart is due
     caf::reacts_to<changed_atom, tenant_id, channel_id>,                       // rows of a channel changed
     caf::reacts_to<token_atom, tenant_id, channel_id, std::shared_ptr<token_request>>,
@@ -183,6 +203,7 @@ using terminator_actor = caf::typed_actor<
     caf::reacts_to<fed_atom, tenant_id>,                                       // to the deliverer
     caf::reacts_to<hooks_atom>,                                                // to the deliverer: endpoints changed
     caf::reacts_to<drain_atom>,                                                // to the lease keeper
+    caf::reacts_to<ended_atom>,                                                // from the lease keeper: it drained, and holds nothing any more
     caf::reacts_to<test_atom, std::shared_ptr<probe_request>>,                // to the prober
     caf::reacts_to<token_atom, tenant_id, channel_id, std::shared_ptr<token_request>>,   // from the prober to the guardian
     caf::reacts_to<stop_atom, caf::timespan>>;                                 // end everything in order; what is left after the grace is killed
@@ -197,5 +218,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::actors::commit_request_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::actors::sign_of_life)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::store::lease_guard)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(std::vector<mailherd::store::lease_guard>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::actors::hand_step)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::tenant_id)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(mailherd::channel_id)

@@ -11,17 +11,7 @@ namespace mailherd::actors {
 namespace {
 
 constexpr backoff_policy join_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
-/// How often the rows are asked for channels of this node that it does not know of.
-constexpr seconds lost_claim_search{60};
 constexpr backoff_policy release_backoff{milliseconds(200), seconds(5), 2.0, 0.5};
-
-template <class Guards>
-std::vector<store::lease_guard> guards_of(const Guards& held) {
-  std::vector<store::lease_guard> all;
-  all.reserve(held.size());
-  for (const auto& [channel, guard] : held) all.push_back(guard);
-  return all;
-}
 
 }  // namespace
 
@@ -45,8 +35,8 @@ void lease_keeper_state::join() {
   const auto attempt = ++lives;
   ask_store<store::mail_store::incarnation>(
       self, *env->store, deadline::after(sent, plan.renew),
-      [node = env->options.node_name, version = env->options.version, ttl = env->options.lease_ttl](store::session& s) {
-        return s.mail.join(node, version, ttl);
+      [node = env->options.node_name, version = env->options.version, ttl = env->options.lease_ttl, most = env->options.max_channels](store::session& s) {
+        return s.mail.join(node, version, ttl, most);
       },
       [this, sent, attempt](result<store::mail_store::incarnation> joined) {
         if (attempt != lives) return;
@@ -70,6 +60,7 @@ void lease_keeper_state::join() {
         *serving = !draining;
         env->report->log(log_level::info, "node joined the cluster", {{"node", env->options.node_name}, {"incarnation", to_string(life->id)}});
         if (stopping) return end_if_done();
+        if (draining) tell_draining();
         gauge();
         watch_loss();
         timers.after(self, plan.renew, [this, attempt] {
@@ -100,7 +91,7 @@ void lease_keeper_state::renew() {
   const auto sent = self->clock().now();
   ask_store<void>(
       self, *env->store, deadline::after(sent, plan.renew),
-      [who = *life, ttl = env->options.lease_ttl](store::session& s) { return s.mail.renew(who, ttl); },
+      [who = *life, ttl = env->options.lease_ttl, channels = held.size()](store::session& s) { return s.mail.renew(who, ttl, channels); },
       [this, sent, of = lives](result<void> answer) {
         if (of == lives && life) on_renewed(sent, answer);
       },
@@ -132,10 +123,12 @@ void lease_keeper_state::lose(std::string_view why) {
   life.reset();
   ++lives;
   *serving = false;
-  claiming = claim_again = claim_lost = looking = look_again = false;
+  claiming = claim_again = claim_lost = looking = look_again = surveying = survey_again = offering = passing = false;
   renewals = 0;
+  free_since.reset();
   unannounced.clear();
-  revoke(guards_of(held), plan.lost_grace);
+  follow(book.clear());
+  revoke(all_held(), plan.lost_grace);
   held.clear();
   to_release.clear();   // nothing to give back: it is not ours
   gauge();
@@ -146,26 +139,19 @@ void lease_keeper_state::lose(std::string_view why) {
 
 void lease_keeper_state::look() {
   if (!life) return;
-  claim();
+  survey();
   look_for_changes();
 }
 
-void lease_keeper_state::claim() {
-  // Also without any error known here: a connection may break long after the server was asked, and the server go on.
-  const bool search = claim_lost || self->clock().now() - searched >= lost_claim_search;
-  if (search && !claiming) return find_lost();
-  claim_free();
-}
-
-void lease_keeper_state::claim_free() {
-  if (!life || draining || held.size() >= env->options.max_channels) return;
+void lease_keeper_state::claim(std::size_t allowed) {
+  if (!life || draining || allowed == 0) return;
   if (claiming) {
     claim_again = true;
     return;
   }
   claiming = true;
   claim_again = false;
-  const auto wanted = std::min(limits::lease_claim_channels, env->options.max_channels - held.size());
+  const auto wanted = std::min(limits::lease_claim_channels, allowed);
   ask_store<std::vector<store::lease_guard>>(
       self, *env->store, deadline::after(self->clock().now(), plan.renew),
       [who = *life, wanted](store::session& s) { return s.mail.claim(who, wanted); },
@@ -175,7 +161,7 @@ void lease_keeper_state::claim_free() {
         const bool more = fresh && fresh->size() >= wanted;
         claim_lost = !fresh;
         if (fresh && !fresh->empty()) on_claimed(std::move(*fresh));
-        if (more || claim_again) claim();
+        if (more || claim_again) survey();   // others may have come, or claimed, meanwhile
         end_if_done();
       },
       true);
@@ -188,11 +174,11 @@ void lease_keeper_state::find_lost() {
   claiming = true;
   ask_store<std::vector<store::lease_guard>>(
       self, *env->store, deadline::after(self->clock().now(), plan.renew), [who = *life](store::session& s) { return s.mail.owned(who); },
-      [this, of = lives, before = given_back, busy = releases > 0](result<std::vector<store::lease_guard>> rows) {
+      [this, of = lives, before = given_back, busy = releases > 0 || passing](result<std::vector<store::lease_guard>> rows) {
         if (of != lives) return;
         claiming = false;
         if (!rows) return;   // with the next tick
-        if (busy || before != given_back) return claim_free();   // what is being given back may still stand there
+        if (busy || before != given_back) return survey();   // what is being given back may still stand there
         claim_lost = false;
         searched = self->clock().now();
         std::erase_if(*rows, [this](const auto& g) {
@@ -204,14 +190,17 @@ void lease_keeper_state::find_lost() {
           env->report->log(log_level::info, "node found channels of its own that it had not been told of", {{"channels", std::to_string(rows->size())}});
           on_claimed(std::move(*rows));
         }
-        claim_free();
+        survey();
         end_if_done();
       },
       true);
 }
 
 void lease_keeper_state::on_claimed(std::vector<store::lease_guard> fresh) {
-  for (const auto& g : fresh) held[g.channel] = g;
+  for (const auto& g : fresh) {
+    held[g.channel] = g;
+    book.forget(g.channel);   // of a standby it becomes the owner
+  }
   if (draining) {   // asked for before the drain began
     for (const auto& g : fresh) release(g);
     return;
@@ -283,11 +272,13 @@ void lease_keeper_state::revoke(std::vector<store::lease_guard> what, duration g
 }
 
 void lease_keeper_state::forget(channel_id channel, std::int64_t epoch) {
+  if (epoch == 0) return hand({{}, channel, 0}, hand_step::refused);   // a standby: its channel is gone or disabled
   const auto at = held.find(channel);
   if (at == held.end() || at->second.epoch != epoch) return;
   // Should the row still name this life as the owner, nobody else could take the channel: giving it back is guarded and does no harm.
   to_release.push_back(at->second);
   held.erase(at);
+  book.forget(channel);
   flush_releases();
   end_if_done();
 }
@@ -296,6 +287,7 @@ void lease_keeper_state::release(const store::lease_guard& guard) {
   const auto at = held.find(guard.channel);
   if (at == held.end() || at->second.epoch != guard.epoch) return;   // of an earlier life or epoch
   held.erase(at);
+  book.forget(guard.channel);
   to_release.push_back(guard);
   flush_releases();
   end_if_done();
@@ -327,16 +319,11 @@ void lease_keeper_state::flush_releases() {
 
 // ---- the end ------------------------------------------------------------------------------------------------------------------------
 
-void lease_keeper_state::drain() {
-  if (std::exchange(draining, true)) return;
-  *serving = false;
-  for (const auto& g : std::exchange(unannounced, {})) release(g);
-  revoke(guards_of(held), limits::fetcher_stop_grace);
-}
-
 void lease_keeper_state::stop() {
   if (std::exchange(stopping, true)) return;
-  drain();
+  draining = true;
+  *serving = false;
+  give_back();
   if (guardian_gone) guardian_ended();
   end_if_done();
 }
@@ -344,11 +331,12 @@ void lease_keeper_state::stop() {
 void lease_keeper_state::guardian_ended() {
   guardian_gone = true;
   if (!stopping) return;
-  for (const auto& g : guards_of(held)) release(g);
+  for (const auto& g : all_held()) release(g);
   end_if_done();
 }
 
 void lease_keeper_state::end_if_done() {
+  tell_drained();
   if (!stopping || leaving) return;
   if (!life) return self->quit();
   if (claiming || !held.empty() || !to_release.empty() || releases > 0) return;
@@ -362,16 +350,25 @@ void lease_keeper_state::end_if_done() {
       true);
 }
 
+std::vector<store::lease_guard> lease_keeper_state::all_held() const {
+  std::vector<store::lease_guard> all;
+  all.reserve(held.size());
+  for (const auto& [channel, guard] : held) all.push_back(guard);
+  return all;
+}
+
 void lease_keeper_state::gauge() {
   env->report->leases(held.size(), std::chrono::duration<double>(self->clock().now() - renewed).count());
 }
 
 lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_pointer<lease_keeper_state> self, const environment* env,
-                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving) {
+                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving,
+                                               std::function<void()> on_drained) {
   auto& state = self->state;
   state.env = env;
   state.guardian = guardian;
   state.serving = std::move(serving);
+  state.on_drained = std::move(on_drained);
   self->monitor(guardian);
   self->set_down_handler([&state](const caf::down_msg&) { state.guardian_ended(); });
   state.start();
@@ -382,13 +379,14 @@ lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_poin
       [&state](lost_atom, channel_id channel, std::int64_t epoch) { state.forget(channel, epoch); },
       [&state](drain_atom) { state.drain(); },
       [&state](revoked_atom, const store::lease_guard& guard) { state.release(guard); },
+      [&state](hand_atom, const store::lease_guard& guard, hand_step step) { state.hand(guard, step); },
       [&state](stop_atom) { state.stop(); },
   };
 }
 
 lease_keeper_actor spawn_lease_keeper(caf::actor_system& system, const environment& env, const node_guardian_actor& guardian,
-                                      std::shared_ptr<std::atomic<bool>> serving) {
-  return system.spawn(lease_keeper, &env, guardian, std::move(serving));
+                                      std::shared_ptr<std::atomic<bool>> serving, std::function<void()> on_drained) {
+  return system.spawn(lease_keeper, &env, guardian, std::move(serving), std::move(on_drained));
 }
 
 }  // namespace mailherd::actors

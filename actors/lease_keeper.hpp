@@ -1,6 +1,9 @@
 // actors/lease_keeper: this node's life in the cluster.
 //
-// Owns:   the incarnation, its renewal on a fixed grid, the channels held, claims, the newest revision seen.
+//   lease_keeper.cpp     membership, the channels held, the end
+//   lease_handover.cpp   who else is there: shares, draining, channels on their way from and to other nodes
+//
+// Owns:   the incarnation, its renewal on a fixed grid, the channels held, claims within this node's share, handovers, the newest revision seen.
 // Never:  serves on hope: when no renewal has succeeded for so long that the lease could end elsewhere before the fetchers have ended, it
 //         revokes everything and joins anew. Never releases a channel before its fetcher has ended.
 // Used by: node_guardian (which it tells `claimed`, `revoked`, `changed`, and which answers `revoked` per channel), terminator.
@@ -12,12 +15,14 @@
 #include <caf/typed_event_based_actor.hpp>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "actors/environment.hpp"
+#include "actors/handover_book.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/timers.hpp"
 #include "core/backoff.hpp"
@@ -42,6 +47,7 @@ struct lease_keeper_state {
   void look();                                                  ///< a hint: claim and look for changes now
   void forget(channel_id channel, std::int64_t epoch);
   void release(const store::lease_guard& guard);
+  void hand(const store::lease_guard& guard, hand_step step);   ///< a fetcher says something of its handover
   void drain();
   void stop();
   void guardian_ended();
@@ -73,6 +79,14 @@ struct lease_keeper_state {
   unsigned releases = 0;                                ///< under way
   unsigned release_attempts = 0;
   bool draining = false, stopping = false, leaving = false, guardian_gone = false;
+  std::function<void()> on_drained;                     ///< once: a draining node holds nothing any more
+
+  // who else is there
+  handover_book book;
+  bool surveying = false, survey_again = false;
+  bool offering = false, passing = false;
+  std::optional<mono_time> free_since;                  ///< there were free channels at every look since
+  mono_time drain_since{};
 
  private:
   void join();
@@ -81,8 +95,7 @@ struct lease_keeper_state {
   void watch_loss();
   void on_renewed(mono_time sent, const result<void>& answer);
   void lose(std::string_view why);
-  void claim();
-  void claim_free();
+  void claim(std::size_t allowed);
   void find_lost();
   void on_claimed(std::vector<store::lease_guard> fresh);
   void announce(std::vector<store::lease_guard> fresh);
@@ -92,13 +105,30 @@ struct lease_keeper_state {
   void flush_releases();
   void end_if_done();
   void gauge();
+  [[nodiscard]] std::vector<store::lease_guard> all_held() const;
+
+  // lease_handover.cpp
+  void survey();
+  void on_survey(const store::mail_store::survey& s);
+  void read_handovers();
+  void follow(handover_book::orders orders);
+  void pass_on();
+  void offer(store::mail_store::move_reason why, std::vector<store::mail_store::offer> to);
+  void tell_draining();
+  void hand_over_all(const store::mail_store::survey& s);
+  void give_back();
+  void tell_drained();
+  template <class Job>
+  void write(Job job);   ///< a statement whose loss the next look makes good
 };
 
 lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_pointer<lease_keeper_state> self, const environment* env,
-                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving);
+                                               const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving,
+                                               std::function<void()> on_drained);
 
+/// `on_drained`: called once on the keeper's thread when a draining node holds nothing any more (or is no member).
 /// `serving`: true while this node holds a lease that is surely valid and takes channels.
 lease_keeper_actor spawn_lease_keeper(caf::actor_system& system, const environment& env, const node_guardian_actor& guardian,
-                                      std::shared_ptr<std::atomic<bool>> serving);
+                                      std::shared_ptr<std::atomic<bool>> serving, std::function<void()> on_drained = {});
 
 }  // namespace mailherd::actors

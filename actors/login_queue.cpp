@@ -20,6 +20,13 @@ void login_queue::add(request_ptr request) {
   enter(host);
 }
 
+void login_queue::limit_hosts(unsigned per_host) {
+  if (per_host == per_host_) return;
+  for (auto host = hosts_.begin(); host != hosts_.end(); ++host) leave(host);
+  per_host_ = per_host;
+  for (auto host = hosts_.begin(); host != hosts_.end(); ++host) enter(host);
+}
+
 login_queue::request_ptr login_queue::next() {
   if (running_ >= in_all_ || ready_.empty()) return nullptr;
   const auto host = ready_.begin()->second;

@@ -23,6 +23,9 @@ class login_queue {
 
   void add(request_ptr request);
 
+  /// From now on so many attempts per host; those that run go on.
+  void limit_hosts(unsigned per_host);
+
   /// The next that may go, counted as running from now on; null: nobody can go now.
   request_ptr next();
 

@@ -80,6 +80,17 @@ void node_guardian_state::ended(const store::lease_guard& guard) {
   end_if_done();
 }
 
+/// From the keeper down to the channel's supervisor, from there up to the keeper.
+void node_guardian_state::hand(const store::lease_guard& guard, hand_step step) {
+  const bool down = step == hand_step::yield || step == hand_step::yield_alone || step == hand_step::go_on;
+  if (!down) {
+    if (keeper) self->send(keeper, hand_atom::value, guard, step);
+    return;
+  }
+  const auto* h = find(guard.tenant);
+  if (h && h->supervisor) self->send(h->supervisor, hand_atom::value, guard, step);
+}
+
 void node_guardian_state::lost(channel_id channel, std::int64_t epoch) {
   if (keeper) self->send(keeper, lost_atom::value, channel, epoch);
   const auto tenant = tenants.find(channel);
@@ -154,6 +165,7 @@ node_guardian_actor::behavior_type node_guardian(node_guardian_actor::stateful_p
       [&state](claimed_atom, const std::vector<store::lease_guard>& guards) { state.claimed(guards); },
       [&state](revoked_atom, const std::vector<store::lease_guard>& guards, caf::timespan grace) { state.revoked(guards, grace); },
       [&state](ended_atom, const store::lease_guard& guard) { state.ended(guard); },
+      [&state](hand_atom, const store::lease_guard& guard, hand_step step) { state.hand(guard, step); },
       [&state, self](changed_atom, tenant_id tenant, channel_id channel) {
         const auto* h = state.find(tenant);
         if (h && h->supervisor) self->send(h->supervisor, changed_atom::value, channel);

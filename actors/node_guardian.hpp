@@ -40,6 +40,7 @@ struct node_guardian_state {
   void claimed(const std::vector<store::lease_guard>& guards);
   void revoked(const std::vector<store::lease_guard>& guards, duration grace);
   void ended(const store::lease_guard& guard);
+  void hand(const store::lease_guard& guard, hand_step step);
   void lost(channel_id channel, std::int64_t epoch);
   void down(const caf::down_msg& down);
   void stop();

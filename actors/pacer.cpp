@@ -2,6 +2,7 @@
 
 #include <caf/actor_cast.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace mailherd::actors {
@@ -13,6 +14,7 @@ char something = 0;   // what a ticket points to: a null one would look like non
 }  // namespace
 
 void pacer_state::pump() {
+  queue.limit_hosts(std::max(1U, per_host / std::max(1U, nodes->load())));
   while (auto request = queue.next()) {
     if (!alive(request->then.who)) {
       queue.finished(request->host);
@@ -29,8 +31,11 @@ void pacer_state::pump() {
   }
 }
 
-pacer_actor::behavior_type pacer(pacer_actor::stateful_pointer<pacer_state> self, const herd_options& options) {
+pacer_actor::behavior_type pacer(pacer_actor::stateful_pointer<pacer_state> self, const herd_options& options,
+                                 const std::shared_ptr<std::atomic<unsigned>>& nodes) {
   auto& state = self->state;
+  state.per_host = options.logins_per_host;
+  state.nodes = nodes;
   state.queue = login_queue(options.logins_per_host, options.logins_per_node);
   return {
       [](const continuation& rest) { rest.run(); },
@@ -41,6 +46,6 @@ pacer_actor::behavior_type pacer(pacer_actor::stateful_pointer<pacer_state> self
   };
 }
 
-pacer_actor spawn_pacer(caf::actor_system& system, const environment& env) { return system.spawn(pacer, env.options); }
+pacer_actor spawn_pacer(caf::actor_system& system, const environment& env) { return system.spawn(pacer, env.options, env.nodes); }
 
 }  // namespace mailherd::actors

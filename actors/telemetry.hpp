@@ -39,6 +39,10 @@ class telemetry {
   virtual void token_refresh(provider_kind, bool /*ok*/, double /*seconds*/) {}
   virtual void auth_switch(auth_type /*from*/, auth_type /*to*/, bool /*ok*/, double /*gap_seconds*/) {}
   virtual void leases(std::size_t /*owned*/, double /*seconds since the last renewal*/) {}
+  /// A channel that went to another node, or did not ("drain", "move", "rebalance").
+  virtual void handover(std::string_view /*reason*/, bool /*ok*/) {}
+  /// How long a channel that came from another node had no session.
+  virtual void handover_gap(double /*seconds*/) {}
   virtual void fenced_write() {}
   virtual void commit(double /*seconds*/, std::size_t /*queued*/) {}
   virtual void watchdog_restart() {}

@@ -33,6 +33,12 @@ void tenant_supervisor_state::claimed(const store::lease_guard& guard) {
   const auto [at, fresh] = children.try_emplace(guard.channel);
   auto& c = at->second;
   if (!fresh && c.guard.epoch >= guard.epoch && !c.ending) return;   // told twice
+  if (c.fetcher && c.guard.epoch == 0 && !c.ending) {
+    // The standby is the owner now, and goes on with its session.
+    c.guard = guard;
+    self->send<caf::message_priority::high>(c.fetcher, claimed_atom::value, guard);
+    return;
+  }
   if (c.fetcher) {
     c.next = guard;
     if (!c.ending) end(c, limits::fetcher_stop_grace);
@@ -91,6 +97,25 @@ void tenant_supervisor_state::changed(channel_id channel) {
     timers.cancel(c.timer);   // a change is a good reason not to wait any longer
     spawn(c);
   }
+}
+
+void tenant_supervisor_state::hand(const store::lease_guard& guard, hand_step step) {
+  const auto at = children.find(guard.channel);
+  if (at == children.end() || at->second.guard.epoch != guard.epoch) return;
+  auto& c = at->second;
+  switch (step) {
+    case hand_step::yielded:
+    case hand_step::ready:
+    case hand_step::ready_alone:
+    case hand_step::refused: return self->send(parts.guardian, hand_atom::value, guard, step);
+    case hand_step::yield:
+    case hand_step::yield_alone:
+      // Without a fetcher there is nothing in hand: it broke and waits for its restart, or rests.
+      if (!c.fetcher && !c.ending) return self->send(parts.guardian, hand_atom::value, guard, hand_step::yielded);
+      break;
+    case hand_step::go_on: break;
+  }
+  if (c.fetcher && !c.ending) self->send(c.fetcher, hand_atom::value, step);
 }
 
 void tenant_supervisor_state::lost(channel_id channel, std::int64_t epoch) {
@@ -202,6 +227,7 @@ tenant_supervisor_actor::behavior_type tenant_supervisor(tenant_supervisor_actor
       [&state](claimed_atom, const store::lease_guard& guard) { state.claimed(guard); },
       [&state](revoked_atom, channel_id channel, caf::timespan grace) { state.revoked(channel, grace); },
       [&state](changed_atom, channel_id channel) { state.changed(channel); },
+      [&state](hand_atom, const store::lease_guard& guard, hand_step step) { state.hand(guard, step); },
       [&state](lost_atom, channel_id channel, std::int64_t epoch) { state.lost(channel, epoch); },
       [&state](token_atom, channel_id channel, const std::shared_ptr<token_request>& request) { state.token(channel, request); },
       [&state](tick_atom, std::uint64_t timer) { state.timers.fire(timer); },

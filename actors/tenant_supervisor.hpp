@@ -59,6 +59,7 @@ struct tenant_supervisor_state {
   void claimed(const store::lease_guard& guard);
   void revoked(channel_id channel, duration grace);
   void changed(channel_id channel);
+  void hand(const store::lease_guard& guard, hand_step step);
   void lost(channel_id channel, std::int64_t epoch);
   void token(channel_id channel, const std::shared_ptr<token_request>& request);
   void ended(const caf::down_msg& down);

@@ -21,6 +21,8 @@ constexpr seconds healthy_life{5 * 60};
 /// After the grace, for those whose turn had not come.
 constexpr milliseconds last_moment{700};
 constexpr milliseconds straggler_round{50};
+/// Of the grace, what is kept for logging out and for giving leases back.
+constexpr seconds rest_of_stop = limits::fetcher_stop_grace + seconds(2);
 
 }  // namespace
 
@@ -44,11 +46,13 @@ void terminator_state::start() {
   const auto gate = spawn_storage_gate(system, env);
   const auto pace = spawn_pacer(system, env);
   guardian = spawn_node_guardian(system, env, parts.fetchers(gate, pace));
-  keeper = spawn_lease_keeper(system, env, guardian, parts.serving);
   const auto me = caf::actor_cast<caf::weak_actor_ptr>(caf::strong_actor_ptr{self->ctrl()});
   prober_ = system.spawn(prober, parts.env, parts.open, [me](tenant_id tenant, channel_id channel, std::shared_ptr<token_request> request) {
     if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(me))
       caf::anon_send(caf::actor_cast<terminator_actor>(strong), token_atom::value, tenant, channel, std::move(request));
+  });
+  keeper = spawn_lease_keeper(system, env, guardian, parts.serving, [me] {
+    if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(me)) caf::anon_send(caf::actor_cast<terminator_actor>(strong), ended_atom::value);
   });
   own("prober", prober_);
   own("node_guardian", guardian);
@@ -66,7 +70,10 @@ void terminator_state::down(const caf::down_msg& down) {
   const auto at = std::find_if(all.begin(), all.end(), [&](const part& p) { return p.actor.id() == down.source.id(); });
   if (at == all.end()) return;
   at->alive = false;
-  if (stopping) return proceed();
+  if (stopping) {
+    handing_over = false;
+    return proceed();
+  }
   // They depend on each other's memory (who holds which handle, who waits for which answer): one that breaks takes all with it, and all
   // begin anew from the rows.
   if (!std::exchange(broken, true)) {
@@ -84,6 +91,10 @@ void terminator_state::down(const caf::down_msg& down) {
 void terminator_state::stop(duration grace) {
   if (std::exchange(stopping, true)) return;
   *parts.serving = false;
+  // Other nodes take over first, while everything is still served here; what is left then ends in order.
+  handing_over = !broken;
+  self->send(keeper, drain_atom::value);
+  timers.after(self, grace - std::min<duration>(grace / 2, rest_of_stop), [this] { drained(); });
   timers.after(self, grace, [this] {
     orderly = false;
     kill(false);
@@ -93,11 +104,16 @@ void terminator_state::stop(duration grace) {
         parts.env->report->log(log_level::error, "terminator kills an actor that did not end in time", {{"actor", straggler}});
     });
   });
-  proceed();
+  if (!handing_over) proceed();
+}
+
+void terminator_state::drained() {
+  if (stopping && std::exchange(handing_over, false)) proceed();
 }
 
 /// The next whose turn it is is told to end; the others wait for it.
 void terminator_state::proceed() {
+  if (handing_over) return;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (!all[i].alive) continue;
     tell(all[i]);
@@ -155,6 +171,7 @@ terminator_actor::behavior_type terminator(terminator_actor::stateful_pointer<te
         state.draining = true;
         self->send(state.keeper, drain_atom::value);
       },
+      [&state](ended_atom) { state.drained(); },
       [&state, self](test_atom, const std::shared_ptr<probe_request>& request) {
         if (state.stopping) return request->on_done(fail(failure::cancelled, "the node stops"));
         self->send(state.prober_, test_atom::value, request);

@@ -1,7 +1,7 @@
 // actors/terminator: the beginning and the end of a node's actors, and the one address the outside knows.
 //
 // Owns:   guardian, lease keeper, gate, pacer, prober, deliverer: their birth in order, their common restart if one of them breaks, their end in order:
-//         prober and guardian (fetchers log out), keeper (leases are given back), gate (what is queued is stored), pacer, stragglers.
+//         channels go to other nodes while they are still served here, then prober and guardian (fetchers log out), keeper (leases are given back), gate (what is queued is stored), pacer, stragglers.
 // Never:  waits longer than the grace: what has not ended then is killed and named in the log; the later parts still get a moment, so that
 //         leases are given back also by a node that had to kill.
 // Used by: herd.
@@ -51,6 +51,7 @@ struct terminator_state {
   void start();
   void down(const caf::down_msg& down);
   void stop(duration grace);
+  void drained();
 
   terminator_actor::pointer self;
   terminator_parts parts;
@@ -61,6 +62,7 @@ struct terminator_state {
   prober_actor prober_;
   deliverer_actor deliverer_;
   bool draining = false, stopping = false, orderly = true, broken = false;
+  bool handing_over = false;           ///< stopping, and the lease keeper has not said that nothing is left
   unsigned restarts = 0;
   mono_time started{};
 

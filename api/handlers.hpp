@@ -41,6 +41,7 @@ void put_auth(service&, const call&);
 void test_channel(service&, const call&);
 void test_connection(service&, const call&);
 void list_events(service&, const call&);
+void move_channel(service&, const call&);
 
 // handlers_console.cpp
 void sign_in(service&, const call&);

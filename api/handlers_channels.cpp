@@ -172,6 +172,23 @@ void test_connection(service& s, const call& c) {
   });
 }
 
+void move_channel(service& s, const call& c) {
+  const auto id = channel_of(s, c);
+  if (!id) return;
+  field_errors errors;
+  const auto node = read_move(c->body, errors);
+  if (!errors.empty()) return s.finish(c, invalid_fields(errors.all()));
+  s.in_store(c, [&s, c, id = *id, node](store::session& db) -> response {
+    auto asked = db.admin.move_channel(c->who, c->tenant, id, node, c->actor);
+    if (asked) return json_answer(202, dump({{"node", node}}));
+    switch (asked.error().code) {
+      case failure::invalid_input: return problem(404, "no-such-node", "No such node", "There is no node of this name.");
+      case failure::conflict: return problem(409, "cannot-move", "Cannot move", "This channel cannot go there: " + asked.error().detail + ".");
+      default: return s.failed(asked.error());
+    }
+  });
+}
+
 void list_events(service& s, const call& c) {
   const auto id = channel_of(s, c);
   const auto page = id ? s.read_paging(c) : std::nullopt;

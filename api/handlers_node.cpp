@@ -51,13 +51,14 @@ void drain(service& s, const call& c) {
   auto done = s.control.drain(node);
   if (done) return s.finish(c, json_answer(202, dump({{"node", node}, {"state", "draining"}})));
   if (done.error().code != failure::not_found) return s.finish(c, s.failed(done.error()));
+  // Another node: it is told by its row.
   s.in_store(c, [&s, node](store::session& db) -> response {
-    auto nodes = db.admin.list_nodes();
-    if (!nodes) return s.failed(nodes.error());
-    for (const auto& n : *nodes)
-      if (n.name == node)
-        return problem(409, "another-node", "Another node", "Send this request to that node itself: a node drains only itself.");
-    return not_found("There is no node of this name.");
+    auto asked = db.admin.drain_node(node);
+    if (asked) return json_answer(202, dump({{"node", node}, {"state", "draining"}}));
+    if (asked.error().code == failure::not_found) return not_found("There is no node of this name.");
+    if (asked.error().code == failure::conflict)
+      return problem(409, "node-lost", "Node lost", "This node is lost: its channels go to others by themselves when its lease is over.");
+    return s.failed(asked.error());
   });
 }
 

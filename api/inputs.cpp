@@ -239,6 +239,14 @@ tenant_input read_tenant(const json& body, const tenant_record* present, field_e
   return out;
 }
 
+std::string read_move(const json& body, field_errors& errors) {
+  object_reader in(body, "", errors);
+  in.required("node");
+  auto node = in.text("node", rules::display_name);
+  in.finish();
+  return node.value_or("");
+}
+
 std::string read_key_name(const json& body, field_errors& errors) {
   object_reader in(body, "", errors);
   in.required("name");

@@ -26,6 +26,9 @@ struct tenant_input {
 /// `present`: the tenant that is changed, whose limits stay where none are named; nullptr: a new one, `name` is required.
 tenant_input read_tenant(const json& body, const tenant_record* present, field_errors& errors);
 
+/// The node of POST .../move.
+std::string read_move(const json& body, field_errors& errors);
+
 std::string read_key_name(const json& body, field_errors& errors);
 
 /// A new app, or `present` with the changes of `body`. Secrets not named are empty (the store keeps what it has).

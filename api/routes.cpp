@@ -56,6 +56,7 @@ const std::vector<route> table = {
     {verb::post, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, optional, {}, handle::connect_channel, false, true},
     {verb::get, "/v1/tenants/{tenant}/channels/{channel}/connect", tenant, none, {}, handle::get_connect},
     {verb::post, "/v1/tenants/{tenant}/channels/{channel}/test", tenant, none, {}, handle::test_channel},
+    {verb::post, "/v1/tenants/{tenant}/channels/{channel}/move", tenant, object, {}, handle::move_channel},
     {verb::get, "/v1/tenants/{tenant}/channels/{channel}/events", tenant, none, {"limit", "after"}, handle::list_events},
     {verb::get, "/v1/tenants/{tenant}/channels/{channel}/activity", tenant, none, {"span"}, handle::activity},
     {verb::post, "/v1/tenants/{tenant}/test-connection", tenant, object, {}, handle::test_connection},

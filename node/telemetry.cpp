@@ -39,6 +39,8 @@ constexpr auto reasons = static_cast<std::size_t>(failure::internal) + 1;
 constexpr std::array<std::string_view, 9> mechanisms{"PLAIN", "LOGIN", "XOAUTH2",  "OAUTHBEARER", "SCRAM-SHA-256",
                                                      "APOP",  "USER",  "password", "token"};
 
+constexpr std::array<std::string_view, 3> handover_reasons{"drain", "move", "rebalance"};
+
 /// From a millisecond to an hour.
 const Histogram::BucketBoundaries short_times{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 const Histogram::BucketBoundaries long_times{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3'600};
@@ -99,6 +101,9 @@ struct telemetry::parts {
   Gauge& webhook_backlog = gauges("webhook_backlog", "Events that this node's webhook endpoints have before them").Add({});
 
   Counter* delivery_of[2];
+  Histogram& handover_gap = histogram("handover_gap_seconds", "Time without a session while a channel changed its node", long_times);
+
+  Counter* handover_of[handover_reasons.size()][2];
   Counter* login_of[mechanisms.size() + 1][2];
   Gauge* session_of[protocols.size()][tls_modes.size()];
   Counter* failure_of[protocols.size()][reasons];
@@ -115,11 +120,10 @@ telemetry::parts::parts(std::string version, log::options how) : lines(how) {
   add_by_session();
   add_by_login();
   gauges("build_info", "1; the version is the label").Add({{"version", std::move(version)}}).Set(1);
-  // Nothing reports these yet: they exist so that dashboards and alerts can be written against every version.
   auto& handovers = counters("handovers_total", "Channels handed from node to node");
-  for (const char* reason : {"drain", "move", "rebalance"})
-    for (const char* result : results) handovers.Add({{"reason", reason}, {"result", result}});
-  histogram("handover_gap_seconds", "Time without a session while a channel changed its node", long_times);
+  for (std::size_t r = 0; r < handover_reasons.size(); ++r)
+    for (const std::size_t ok : {0u, 1u})
+      handover_of[r][ok] = &handovers.Add({{"reason", std::string(handover_reasons[r])}, {"result", results[ok]}});
   auto& deliveries = counters("webhook_deliveries_total", "Attempts to deliver an event");
   for (const std::size_t ok : {0u, 1u}) delivery_of[ok] = &deliveries.Add({{"result", results[ok]}});
 }
@@ -204,6 +208,12 @@ void telemetry::leases(std::size_t owned, double seconds_since_renewal) {
   parts_->renewed_at = now() - seconds_since_renewal;
 }
 
+void telemetry::handover(std::string_view reason, bool ok) {
+  const auto at = std::find(handover_reasons.begin(), handover_reasons.end(), reason);
+  if (at != handover_reasons.end()) parts_->handover_of[at - handover_reasons.begin()][ok ? 1 : 0]->Increment();
+}
+
+void telemetry::handover_gap(double seconds) { parts_->handover_gap.Observe(seconds); }
 void telemetry::fenced_write() { parts_->fenced.Increment(); }
 
 void telemetry::commit(double seconds, std::size_t queued) {

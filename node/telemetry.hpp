@@ -34,6 +34,8 @@ class telemetry final : public actors::telemetry {
   void token_refresh(provider_kind provider, bool ok, double seconds) override;
   void auth_switch(auth_type from, auth_type to, bool ok, double gap_seconds) override;
   void leases(std::size_t owned, double seconds_since_renewal) override;
+  void handover(std::string_view reason, bool ok) override;
+  void handover_gap(double seconds) override;
   void fenced_write() override;
   void commit(double seconds, std::size_t queued) override;
   void watchdog_restart() override;

@@ -14,6 +14,32 @@ result<std::vector<node_record>> pg_admin_store::list_nodes() {
   return out;
 }
 
+result<void> pg_admin_store::drain_node(const std::string& node) {
+  return link_.transact({}, [&]() -> result<void> {
+    const auto done = link_.run(sql::drain_node, node);
+    if (done.affected_rows() == 0) {
+      if (link_.run(sql::state_of_node, node).empty()) return fail(failure::not_found, "there is no node of this name");
+      return fail(failure::conflict, "the node is lost: its channels go to others by themselves");
+    }
+    link_.run(sql::wake_cluster);
+    return {};
+  });
+}
+
+result<void> pg_admin_store::move_channel(const caller& who, tenant_id tenant, channel_id channel, const std::string& node, const std::string& actor) {
+  if (auto mine = get_channel(who, tenant, channel); !mine) return fail(mine.error());
+  return link_.transact({}, [&]() -> result<void> {
+    const auto state = link_.run(sql::state_of_node, node);
+    if (state.empty()) return fail(failure::invalid_input, "there is no node of this name");
+    if (text(state[0][0]) != "active") return fail(failure::conflict, "the node is " + text(state[0][0]));
+    if (link_.run(sql::want_node, tenant, channel, node).affected_rows() == 0)
+      return fail(failure::conflict, "no node serves this channel now: it is disabled, or about to be taken");
+    link_.run(sql::add_event, tenant, channel, "move", "", "", "to " + node, actor);
+    link_.run(sql::wake_cluster);
+    return {};
+  });
+}
+
 result<std::vector<channel_gauge>> pg_admin_store::gauges() {
   const auto rows = link_.once({}, sql::gauges);
   if (!rows) return fail(rows.error());

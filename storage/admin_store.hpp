@@ -57,6 +57,8 @@ class pg_admin_store final : public admin_store {
   result<std::vector<activity_slice>> activity(const caller& who, tenant_id tenant, channel_id channel, seconds slice, std::size_t slices) override;
   result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) override;
   result<std::vector<node_record>> list_nodes() override;
+  result<void> drain_node(const std::string& node) override;
+  result<void> move_channel(const caller& who, tenant_id tenant, channel_id channel, const std::string& node, const std::string& actor) override;
   result<std::vector<channel_gauge>> gauges() override;
   result<std::vector<app_gauge>> app_gauges() override;
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override;

@@ -1,4 +1,4 @@
-// storage/cluster: incarnations, leases, changes, housekeeping. Every time is the database's.
+// storage/cluster: incarnations, leases, changes, housekeeping; handovers are in handovers.cpp. Every time is the database's.
 #include <fmt/format.h>
 
 #include "queries.hpp"
@@ -16,17 +16,17 @@ tl::unexpected<error> life_is_over() { return fail(failure::fenced, "this node's
 
 }  // namespace
 
-result<mail_store::incarnation> pg_mail_store::join(const std::string& name, const std::string& version, seconds ttl) {
+result<mail_store::incarnation> pg_mail_store::join(const std::string& name, const std::string& version, seconds ttl, std::size_t capacity) {
   return link_.transact({}, [&]() -> result<incarnation> {
     link_.run(sql::end_lives, name);
     link_.run(sql::free_ended_leases);
-    const auto rows = link_.run(sql::new_life, name, version, static_cast<std::int64_t>(ttl.count()));
+    const auto rows = link_.run(sql::new_life, name, version, static_cast<std::int64_t>(ttl.count()), capacity);
     return incarnation{incarnation_id{rows[0][0].as<std::int64_t>()}, name};
   });
 }
 
-result<void> pg_mail_store::renew(const incarnation& self, seconds ttl) {
-  const auto rows = link_.once({}, sql::renew, self.id, static_cast<std::int64_t>(ttl.count()));
+result<void> pg_mail_store::renew(const incarnation& self, seconds ttl, std::size_t channels) {
+  const auto rows = link_.once({}, sql::renew, self.id, static_cast<std::int64_t>(ttl.count()), channels);
   if (!rows) return fail(rows.error());
   if (rows->affected_rows() == 0) return life_is_over();
   return {};
@@ -62,6 +62,7 @@ result<void> pg_mail_store::release(const incarnation& self, const std::vector<l
   }
   return link_.transact({}, [&]() -> result<void> {
     link_.run(sql::release, self.id, array_of(tenants), array_of(ids), array_of(epochs));
+    link_.run(sql::wake_cluster);   // whoever has room takes them now
     link_.run(sql::drop_orphaned_leases, array_of(tenants), array_of(ids));
     return {};
   });
@@ -71,6 +72,7 @@ result<void> pg_mail_store::leave(const incarnation& self) {
   return link_.transact({}, [&]() -> result<void> {
     link_.run(sql::release_all, self.id);
     link_.run(sql::leave, self.id);
+    link_.run(sql::wake_cluster);
     return {};
   });
 }

@@ -44,13 +44,21 @@ class pg_mail_store final : public mail_store {
                                     const std::string& account) override;
   result<bool> hold_grant(const lease_guard& guard, std::int64_t holder, seconds hold) override;
   result<void> release_grant(const lease_guard& guard, std::int64_t holder) override;
-  result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) override;
-  result<void> renew(const incarnation& self, seconds ttl) override;
+  result<incarnation> join(const std::string& name, const std::string& version, seconds ttl, std::size_t capacity) override;
+  result<void> renew(const incarnation& self, seconds ttl, std::size_t channels) override;
   result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) override;
   result<std::vector<lease_guard>> owned(const incarnation& self) override;
   result<void> release(const incarnation& self, const std::vector<lease_guard>& channels) override;
   result<void> leave(const incarnation& self) override;
   result<std::vector<change>> changes_since(const incarnation& self, std::int64_t revision) override;
+  result<survey> look_around() override;
+  result<void> start_draining(const incarnation& self) override;
+  result<std::size_t> make_offers(const incarnation& self, move_reason why, const std::vector<offer>& offers, std::size_t moves_at_most) override;
+  result<std::vector<handover>> handovers(const incarnation& self) override;
+  result<void> answer_offers(const incarnation& self, const std::vector<std::pair<lease_guard, readiness>>& answers) override;
+  result<void> withdraw_offers(const incarnation& self, const std::vector<lease_guard>& channels) override;
+  result<std::vector<channel_id>> pass_on(const incarnation& self, const std::vector<std::pair<lease_guard, incarnation_id>>& heirs) override;
+  result<void> take_passed(const incarnation& self, const std::vector<lease_guard>& channels) override;
   result<void> sweep() override;
 
  private:

@@ -22,21 +22,12 @@
 #include "core/limits.hpp"
 #include "core/model.hpp"
 #include "core/result.hpp"
+#include "storage/cluster_store.hpp"
 #include "storage/consent_store.hpp"
 
 namespace mailherd::store {
 
 // ---- the write path of the fetchers ------------------------------------------------------------------------------------------------
-
-/// Right to write for one channel: checked inside the writing transaction (invariant 1).
-struct lease_guard {
-  tenant_id tenant;
-  channel_id channel;
-  std::int64_t epoch = 0;
-  /// Not part of the right: which of the channel's servers what is read or written here belongs to (channel_record::server of the session). Cursors and
-  /// identities of different servers never meet, however alike their numbers are.
-  std::int64_t server = 1;
-};
 
 /// Progress of one source (an IMAP folder, or a POP3 maildrop) of a channel.
 struct cursor {
@@ -100,9 +91,8 @@ struct candidate {
   bool has_body = true;
 };
 
-class mail_store {
+class mail_store : public cluster_store {
  public:
-  virtual ~mail_store() = default;
 
   /// Group commit: one transaction over many channels. Per unit: lease epoch checked (rows locked in a fixed order), ledger, messages,
   /// per-channel gapless sequence, per-tenant gapless feed position, outbox row, cursor. Invariants 1 and 2.
@@ -183,34 +173,6 @@ class mail_store {
   virtual result<bool> try_blocked_app(tenant_id, app_id, seconds /*hold*/) { return true; }
   /// It works again: the incident is over, and all channels that use it are told.
   virtual result<void> unblock_app(tenant_id, app_id) { return {}; }
-
-  // -- cluster: incarnations and leases ------------------------------------------------------------------------------------------------
-
-  struct incarnation {
-    incarnation_id id;
-    std::string node;
-  };
-  /// Registers a new life of the node `name`. Leases held by an earlier life of the same name are free at once.
-  virtual result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) = 0;
-  /// Renews; failure::fenced if the incarnation's lease has expired and was given away. Database time.
-  virtual result<void> renew(const incarnation& self, seconds ttl) = 0;
-  /// Claims up to `limit` enabled channels that nobody holds (no owner, or the owner's lease expired), raising their epoch. Stalest first.
-  virtual result<std::vector<lease_guard>> claim(const incarnation& self, std::size_t limit) = 0;
-  /// Everything the rows say is this incarnation's: finds what a claim brought whose answer was lost on the way.
-  virtual result<std::vector<lease_guard>> owned(const incarnation& self) = 0;
-  /// Gives channels back (graceful stop); the cursor is durable already.
-  virtual result<void> release(const incarnation& self, const std::vector<lease_guard>& channels) = 0;
-  virtual result<void> leave(const incarnation& self) = 0;
-
-  /// Channels owned by this incarnation whose configuration, credential or enabled flag changed after `revision` (0: all), with the newest revision:
-  /// what LISTEN/NOTIFY only hints at. Revision 0: only what is gone. The last entry names no channel and carries the revision to go on from;
-  /// a change may be told twice.
-  struct change {
-    lease_guard guard;
-    std::int64_t revision = 0;
-    bool gone = false;   ///< deleted or disabled
-  };
-  virtual result<std::vector<change>> changes_since(const incarnation& self, std::int64_t revision) = 0;
 
   /// Housekeeping under an advisory lock: partitions made ahead, old ones dropped per retention, orphaned blobs and idempotency keys removed.
   virtual result<void> sweep() = 0;
@@ -365,6 +327,11 @@ class admin_store : public consent_store {
   virtual result<std::vector<channel_record>> attention(const caller& who, std::size_t limit) = 0;
 
   virtual result<std::vector<node_record>> list_nodes() = 0;
+  /// The node hands over everything, wherever this is asked. not_found: no such node; conflict: it is lost.
+  virtual result<void> drain_node(const std::string& node) = 0;
+  /// The channel is to be served by `node`. not_found: no such channel; invalid_input: no such node; conflict: the node is draining or lost, or
+  /// nobody holds the channel now.
+  virtual result<void> move_channel(const caller& who, tenant_id tenant, channel_id channel, const std::string& node, const std::string& actor) = 0;
   virtual result<std::vector<channel_gauge>> gauges() = 0;
   virtual result<std::vector<app_gauge>> app_gauges() { return std::vector<app_gauge>{}; }
 

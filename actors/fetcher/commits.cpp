@@ -61,6 +61,7 @@ void channel_fetcher::on_committed(const store::commit_outcome& outcome, const s
     on_unit_refused(outcome.status.error(), what);
   }
   if (stopping_) return maybe_stopped();
+  if (yielding_) return yield_if_quiet();
   proceed();
 }
 
@@ -88,6 +89,7 @@ void channel_fetcher::store_trouble(const error& reason) {
   work_ = work::none;
   clear_window();
   skipped_.clear();
+  if (yielding_) return yield_if_quiet();
   if (!serving_ || stopping_) return;
   resume_at_ = now() + backoff_delay(store_retry, store_attempt_++, env_.random());
   parts_.vitals->wait(*resume_at_);

@@ -56,7 +56,15 @@ void channel_fetcher::on_ended(link& l, session_event::ended& e) {
     serving_.reset();
     return maybe_stopped();
   }
+  if (yielding_) {
+    if (&l == serving_.get()) forget_serving();
+    return yield_if_quiet();
+  }
   if (!l.opened) return on_open_failed(l, e.reason);
+  if (standby()) {
+    forget_serving();
+    return standby_failed(e.reason);
+  }
   const auto generation = l.generation;
   if (&l == successor_.get()) {
     successor_.reset();
@@ -112,6 +120,7 @@ void channel_fetcher::on_open_failed(link& l, error reason) {
     refused_serial_ = serial;
     return successor ? open_successor() : open_serving();
   }
+  if (standby()) return standby_failed(reason);
   if (successor) return successor_failed(reason, generation);
   // A new credential that does not work while an older one did: that one goes on serving (invariant 4).
   const auto& r = load_->record;
@@ -168,6 +177,7 @@ void channel_fetcher::reopen_after(duration wait) {
 
 void channel_fetcher::wait_and_reopen(const error& reason, ending how) {
   if (stopping_) return maybe_stopped();
+  if (yielding_) return yield_if_quiet();
   if (reason.code == failure::fenced) return lose();
   const duration held = not_before_ ? std::max<duration>(*not_before_ - now(), duration::zero()) : duration::zero();
   if (how != ending::broken) return reopen_after(std::max<duration>(how == ending::polled ? env_.options.poll_interval : seconds(0), held));

@@ -37,6 +37,8 @@ channel_fetcher::behavior_type channel_fetcher::make_behavior() {
       [this](tick_atom, std::uint64_t generation) { on_tick(generation); },
       [this](changed_atom) { on_changed(); },
       [this](token_atom, const std::shared_ptr<token_request>& request) { give_token(request); },
+      [this](claimed_atom, const store::lease_guard& guard) { on_claimed(guard); },
+      [this](hand_atom, hand_step step) { on_hand(step); },
       [this](stop_atom) { begin_stop(); },
   };
 }
@@ -73,6 +75,7 @@ void channel_fetcher::load() {
 
 void channel_fetcher::on_load_failed(const error& reason) {
   if (reason.code == failure::not_found) return lose();
+  if (standby()) return standby_failed(reason);
   if (reason.code == failure::seal_failed || reason.code == failure::invalid_input) {
     // Nothing but an operator's key mends this; the state says so, and a change of the row wakes us.
     store::mail_store::state_change c;
@@ -88,7 +91,7 @@ void channel_fetcher::on_load_failed(const error& reason) {
 void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) {
   if (stopping_) return maybe_stopped();
   if (!loaded) return on_load_failed(loaded.error());
-  const bool first = !load_.has_value();
+  const bool first = !load_.has_value() || taking_over_;
   const bool news = std::exchange(changed_, false) || first || load_->record.generation != loaded->record.generation ||
                     load_->record.revision != loaded->record.revision;
   load_ = std::move(*loaded);
@@ -109,6 +112,8 @@ void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) 
     refused_generation_ = 0;
     refused_serial_ = 0;
   }
+  if (standby()) return stand_by();
+  if (std::exchange(taking_over_, false)) take_over();
   if (awaits_consent() && r.observed_generation == 0) {
     store::mail_store::state_change c;
     c.state = channel_state::consent_pending;
@@ -134,7 +139,7 @@ void channel_fetcher::on_changed() {
 
 void channel_fetcher::arm() {
   std::optional<mono_time> next;
-  for (const auto& t : {reopen_at_, renew_at_, successor_at_, resume_at_, state_at_, stop_at_})
+  for (const auto& t : {reopen_at_, renew_at_, successor_at_, resume_at_, state_at_, stop_at_, yield_at_})
     if (t && (!next || *t < *next)) next = t;
   if (!next || (armed_for_ && *armed_for_ == *next)) return;
   armed_for_ = next;
@@ -153,6 +158,7 @@ void channel_fetcher::on_tick(std::uint64_t generation) {
     return true;
   };
   if (due(stop_at_)) return quit(caf::exit_reason::normal);
+  if (due(yield_at_)) yielded_ ? go_on() : yield_if_quiet();
   // The row may have changed while we waited, and a lost notification must cost no more than this.
   if (due(reopen_at_)) load();
   if (due(state_at_)) write_state();
@@ -187,7 +193,9 @@ void channel_fetcher::log(log_level level, std::string_view sentence, std::initi
 
 token_refresher_actor& channel_fetcher::refresher() {
   if (!refresher_) {
-    refresher_ = spawn_token_refresher(system(), env_, parts_.guard);
+    auto guard = parts_.guard;
+    if (standby()) guard.epoch = load_->record.lease_epoch;   // beside its owner's: whoever serves next needs a token
+    refresher_ = spawn_token_refresher(system(), env_, guard);
     monitor(refresher_);
   }
   return refresher_;
@@ -224,7 +232,7 @@ void channel_fetcher::lose() {
 void channel_fetcher::begin_stop() {
   if (stopping_) return;
   stopping_ = true;
-  for (auto* t : {&reopen_at_, &renew_at_, &successor_at_, &resume_at_}) t->reset();
+  for (auto* t : {&reopen_at_, &renew_at_, &successor_at_, &resume_at_, &yield_at_}) t->reset();
   successor_.reset();
   if (refresher_) caf::anon_send(refresher_, stop_atom::value);
   stop_at_ = now() + stop_grace;

@@ -4,6 +4,7 @@
 //   states.cpp    what people are told: states, which credential serves, signs of life
 //   links.cpp     sessions: opening, succession (invariant 4), cutting over
 //   endings.cpp   sessions: what follows from each failure and each end
+//   handing.cpp   from node to node: standing by, taking over, letting go
 //   window.cpp    the messages in hand: slices under the node's budget, tries, what is set aside
 //   commits.cpp   units on their way to the store, and what follows when they do not get there
 //   known.cpp     messages known under an earlier identity: a changed UIDVALIDITY, another source
@@ -164,6 +165,18 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void wait_and_reopen(const error& reason, ending how = ending::broken);
   void reopen_after(duration wait);
 
+  // handing.cpp
+  /// Another node owns the channel: a session is brought up, and nothing is written.
+  [[nodiscard]] bool standby() const { return parts_.guard.epoch == 0; }
+  void stand_by();
+  void standby_failed(const error& reason);
+  void on_claimed(const store::lease_guard& guard);
+  void take_over();
+  void on_hand(hand_step step);
+  void yield_if_quiet();
+  void go_on();
+  void tell(hand_step step);
+
   // window.cpp
   void fetch_more();
   bool send_slice();
@@ -297,6 +310,12 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   bool loading_ = false, reload_ = false, changed_ = false, stopping_ = false, one_session_only_ = false, blocked_ = false;
   ending poll_end_ = ending::polled;              ///< why the POP3 session at hand was closed
   std::optional<mono_time> gap_since_;            ///< break-before-make: since when nobody serves
+
+  // from node to node
+  bool taking_over_ = false;                      ///< ours since a moment: the rows are being read again
+  std::optional<mono_time> took_over_at_;         ///< until it serves
+  bool yielding_ = false, yield_alone_ = false, yielded_ = false;
+  std::optional<mono_time> yield_at_;             ///< what is still arriving then is left to the heir; later: it came to nothing
 
   // what was told
   std::optional<std::pair<channel_state, std::string>> told_;   ///< state and reason written last

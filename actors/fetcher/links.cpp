@@ -33,6 +33,8 @@ bool channel_fetcher::awaits_consent() const {
 std::int64_t channel_fetcher::target_generation() const {
   const auto& r = load_->record;
   if (r.observed_generation == 0 || r.observed_generation == r.generation) return r.generation;
+  // A standby takes over what serves now; the switch goes on when it owns the channel, and is judged as ever: against a session that serves.
+  if (standby()) return r.observed_generation;
   return awaits_consent() || refused_generation_ == r.generation ? r.observed_generation : r.generation;
 }
 
@@ -52,7 +54,7 @@ bool channel_fetcher::must_close_first() const {
 // ---- opening ------------------------------------------------------------------------------------------------------------------------------
 
 void channel_fetcher::open_serving() {
-  if (stopping_ || serving_ || blocked_ || !load_->record.spec.enabled) return;
+  if (stopping_ || yielding_ || serving_ || blocked_ || !load_->record.spec.enabled) return;
   if (awaits_consent() && load_->record.observed_generation == 0) return;
   if (not_before_ && *not_before_ > now()) return reopen_after(*not_before_ - now());
   if (must_close_first()) return;   // on_left() comes back here
@@ -66,7 +68,7 @@ void channel_fetcher::open_serving() {
 }
 
 void channel_fetcher::open_successor() {
-  if (stopping_ || successor_ || !serving_ || !serving_->opened || serving_->closing) return;
+  if (stopping_ || yielding_ || standby() || successor_ || !serving_ || !serving_->opened || serving_->closing) return;
   if (serving_->incoming.protocol == protocol_kind::pop3) {
     if (work_ == work::fetching) proceed();   // the poll ends at the next commit boundary
     return;
@@ -158,8 +160,10 @@ void channel_fetcher::on_session(session_report& report) {
   auto* l = link_of(report.epoch);
   if (auto* ended = std::get_if<session_event::ended>(&any)) return l ? on_ended(*l, *ended) : on_left(report.epoch);
   if (!l) return;
+  if (yielded_) return parts_.vitals->progress(now());   // what it still tells is the heir's to find
   if (const auto* opened = std::get_if<session_event::opened>(&any)) return on_opened(*l, *opened);
   if (l != serving_.get()) return;
+  if (standby()) return;   // what is new is for the owner to find
   if (std::holds_alternative<session_event::progressed>(any)) return parts_.vitals->progress(now());
   if (auto* e = std::get_if<session_event::listed>(&any)) return on_listed(*e);
   if (auto* e = std::get_if<session_event::fetched>(&any)) return on_fetched(*e);
@@ -192,6 +196,11 @@ void channel_fetcher::on_opened(link& l, const session_event::opened& e) {
     to->sessions(protocol, tls, -1);
   });
   if (e.login_delay) not_before_ = now() + *e.login_delay;
+  if (standby()) {
+    l.session->watch();   // kept alive until something happens in the mailbox, and then for as long as a handover may take
+    parts_.vitals->wait(now() + ticket_patience);
+    return tell(hand_step::ready);
+  }
   if (&l == successor_.get()) return on_successor_opened();
   begin_serving();
 }
@@ -220,6 +229,7 @@ void channel_fetcher::begin_serving() {
   renewal_due_ = false;
   ending_serial_ = 0;
   poll_end_ = ending::broken;
+  if (took_over_at_) env_.report->handover_gap(std::chrono::duration<double>(now() - *std::exchange(took_over_at_, std::nullopt)).count());
   if (!maildrop_to_prove()) tell_serving();   // otherwise its UIDLs tell first whether it is the channel's: on_maildrop()
   schedule_renewal();
   served_since_ = now();
@@ -231,6 +241,7 @@ void channel_fetcher::begin_serving() {
 
 /// Commits of an earlier session may still be under way: the cursor is read behind them.
 void channel_fetcher::begin() {
+  if (yielding_) return yield_if_quiet();
   if (quiet()) serving_->incoming.protocol == protocol_kind::imap ? begin_imap() : begin_pop3();
 }
 

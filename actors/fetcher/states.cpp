@@ -53,6 +53,7 @@ bool in_trouble(channel_state s) {
 }  // namespace
 
 void channel_fetcher::set_state(change c) {
+  if (standby()) return;
   if (in_trouble(c.state)) {
     if (!told_ || *told_ != std::pair{c.state, c.reason})
       log(log_level::info, "channel has trouble", {{"state", std::string(to_string(c.state))}, {"error", c.reason + ": " + c.detail}});
@@ -81,7 +82,10 @@ void channel_fetcher::on_state_written(change c, const result<void>& done) {
     state_attempt_ = 0;
     return write_state();
   }
-  if (done.error().code == failure::fenced) return lose();
+  if (done.error().code == failure::fenced) {
+    env_.report->fenced_write();
+    return lose();
+  }
   if (done.error().code == failure::not_found) return;   // deleted: the lease keeper will say so
   state_next_ = state_next_ ? merged(c, std::move(*state_next_)) : std::move(c);
   state_at_ = now() + backoff_delay(state_retry, state_attempt_++, env_.random());
@@ -114,6 +118,7 @@ void channel_fetcher::tell_serving() {
 
 /// Durable before the lease is given back: afterwards nobody writes it any more.
 void channel_fetcher::tell_disabled() {
+  if (standby()) return lose();
   drop_serving();
   change c;
   c.state = channel_state::disabled;

@@ -78,6 +78,7 @@ bool channel_fetcher::all_handed() {
 
 void channel_fetcher::fetch_more() {
   if (stopping_) return maybe_stopped();
+  if (yielding_) return yield_if_quiet();
   // A successor that is ready takes over at the next commit boundary, a POP3 session makes room for its own: nothing new is begun here.
   if (successor_ && successor_->opened) {
     if (quiet()) cut_over();

@@ -164,6 +164,9 @@ class mail_session {
   /// IMAP: STATUS; POP3: STAT. Answer: counted.
   virtual void count() = 0;
 
+  /// What is written of large bodies from now on belongs to this right: a standby's session was opened before there was one.
+  virtual void write_as(store::lease_guard guard) = 0;
+
   /// Logs out in order; ended{orderly} follows, at the latest after a few seconds.
   virtual void close() = 0;
 };

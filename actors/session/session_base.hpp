@@ -25,6 +25,7 @@ class session_base : public std::enable_shared_from_this<session_base> {
   void start();
   /// Drops everything at once; nothing is reported any more.
   void abort();
+  void write_as(const store::lease_guard& guard) { plan_.guard = guard; }
 
  protected:
   virtual void on_connected() = 0;
@@ -110,6 +111,9 @@ class session_handle final : public mail_session {
   }
   void count() override {
     on([](Session& s) { s.count(); });
+  }
+  void write_as(store::lease_guard guard) override {
+    on([guard](Session& s) { s.write_as(guard); });
   }
   void close() override {
     on([](Session& s) { s.close(); });

@@ -207,6 +207,20 @@ int switch_auth(context& c, const std::string& tenant, const std::string& channe
   return done;
 }
 
+int move_channel(context& c, const std::string& tenant, const std::string& channel, const std::string& node, std::optional<seconds> wait) {
+  int exit = done;
+  const auto answer = call(c, "POST", path_of(tenant, channel) + "/move", json{{"node", node}}, exit);
+  if (!answer) return exit;
+  if (wait)
+    return watch(c, path_of(tenant, channel), *wait,
+                 [node](const json& ch) -> std::optional<bool> { return text_of(ch, "node") == node ? std::optional(true) : std::nullopt; });
+  if (c.json_output)
+    print_json(*answer);
+  else
+    std::printf("%s takes over %s when it holds the mailbox; until then it is served where it is\n", node.c_str(), channel.c_str());
+  return done;
+}
+
 int test_channel(context& c, const std::string& tenant, const std::string& channel) {
   int exit = done;
   const auto report = call(c, "POST", path_of(tenant, channel) + "/test", std::nullopt, exit, test_timeout);

@@ -86,6 +86,7 @@ int connect_channel(context& c, const std::string& tenant, const std::string& ch
 int roll_back(context& c, const std::string& tenant, const std::string& channel);
 int show_setup(context& c, const std::string& tenant, const std::string& app, const std::string& mailbox);
 int test_channel(context& c, const std::string& tenant, const std::string& channel);
+int move_channel(context& c, const std::string& tenant, const std::string& channel, const std::string& node, std::optional<seconds> wait);
 int list_events(context& c, const std::string& tenant, const std::string& channel, const list_flags& f);
 int list_messages(context& c, const std::string& tenant, const list_flags& f, bool follow);
 int show_message(context& c, const std::string& tenant, const std::string& message);

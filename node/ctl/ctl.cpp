@@ -168,9 +168,11 @@ void channel_words(CLI::App& top, words& w) {
   auto* gone = command(*g, w, "delete", "Delete a channel", [one, &w](context& c) { return remove(c, one(), w.channel); });
   auto* test =
       command(*g, w, "test", "Try the connection without disturbing it", [&w](context& c) { return test_channel(c, w.tenant, w.channel); });
+  auto* move = command(*g, w, "move", "Hand it over to another node",
+                       [&w](context& c) { return move_channel(c, w.tenant, w.channel, w.node, w.waiting()); });
   auto* events = command(*g, w, "events", "What happened to it, newest first",
                          [&w](context& c) { return list_events(c, w.tenant, w.channel, w.list); });
-  for (auto* sub : {edit, auth, connect, back, shown, gone, test, events}) {
+  for (auto* sub : {edit, auth, connect, back, shown, gone, test, move, events}) {
     sub->add_option("tenant", w.tenant)->required();
     sub->add_option("channel", w.channel)->required();
   }
@@ -187,6 +189,8 @@ void channel_words(CLI::App& top, words& w) {
   connect->add_flag("--allow-other-account", w.connect.any_account, "Whoever consents is meant");
   connect->add_flag("--wait", w.wait, "Wait until the person has consented");
   connect->add_option("--timeout", w.wait_seconds, "Seconds to wait")->check(CLI::Range(1, 86400));
+  move->add_option("node", w.node)->required();
+  wait_options(*move, w);
   events->add_option("--limit", w.list.limit, "At most so many");
 }
 

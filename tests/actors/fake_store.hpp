@@ -68,11 +68,11 @@ class fake_mail : public store::mail_store {
     if (on_rotate_refresh_token) return on_rotate_refresh_token(guard, generation, used, fresh, account);
     return fail(failure::not_found);
   }
-  result<incarnation> join(const std::string& name, const std::string& version, seconds ttl) override {
+  result<incarnation> join(const std::string& name, const std::string& version, seconds ttl, std::size_t) override {
     if (on_join) return on_join(name, version, ttl);
     return fail(failure::not_found);
   }
-  result<void> renew(const incarnation& self, seconds ttl) override {
+  result<void> renew(const incarnation& self, seconds ttl, std::size_t) override {
     if (on_renew) return on_renew(self, ttl);
     return fail(failure::not_found);
   }
@@ -98,6 +98,42 @@ class fake_mail : public store::mail_store {
   }
   result<void> sweep() override {
     return fail(failure::not_found);
+  }
+  /// Alone in the cluster, with as much to claim as there is, unless the test says otherwise.
+  std::function<result<survey>()> on_look_around = [] { return survey{{}, 1'000'000, 0}; };
+  std::function<result<std::vector<handover>>(const incarnation&)> on_handovers;
+  std::function<result<std::size_t>(const incarnation&, move_reason, const std::vector<offer>&)> on_make_offers;
+  std::function<void(const incarnation&, const std::vector<std::pair<store::lease_guard, readiness>>&)> on_answer_offers;
+  std::function<void(const incarnation&, const std::vector<store::lease_guard>&)> on_withdraw_offers;
+  std::function<result<std::vector<channel_id>>(const incarnation&, const std::vector<std::pair<store::lease_guard, incarnation_id>>&)> on_pass_on;
+  std::function<void(const incarnation&, const std::vector<store::lease_guard>&)> on_take_passed;
+  std::function<void(const incarnation&)> on_start_draining;
+
+  result<survey> look_around() override { return on_look_around(); }
+  result<void> start_draining(const incarnation& self) override {
+    if (on_start_draining) on_start_draining(self);
+    return {};
+  }
+  result<std::size_t> make_offers(const incarnation& self, move_reason why, const std::vector<offer>& offers, std::size_t) override {
+    return on_make_offers ? on_make_offers(self, why, offers) : result<std::size_t>(0);
+  }
+  result<std::vector<handover>> handovers(const incarnation& self) override {
+    return on_handovers ? on_handovers(self) : result<std::vector<handover>>(std::vector<handover>{});
+  }
+  result<void> answer_offers(const incarnation& self, const std::vector<std::pair<store::lease_guard, readiness>>& answers) override {
+    if (on_answer_offers) on_answer_offers(self, answers);
+    return {};
+  }
+  result<void> withdraw_offers(const incarnation& self, const std::vector<store::lease_guard>& channels) override {
+    if (on_withdraw_offers) on_withdraw_offers(self, channels);
+    return {};
+  }
+  result<std::vector<channel_id>> pass_on(const incarnation& self, const std::vector<std::pair<store::lease_guard, incarnation_id>>& heirs) override {
+    return on_pass_on ? on_pass_on(self, heirs) : result<std::vector<channel_id>>(std::vector<channel_id>{});
+  }
+  result<void> take_passed(const incarnation& self, const std::vector<store::lease_guard>& channels) override {
+    if (on_take_passed) on_take_passed(self, channels);
+    return {};
   }
 };
 
@@ -200,6 +236,12 @@ class fake_admin : public store::admin_store {
   }
   result<std::vector<channel_record>> attention(const store::caller&, std::size_t) override { return fail(failure::not_found); }
   result<std::vector<store::node_record>> list_nodes() override {
+    return fail(failure::not_found);
+  }
+  result<void> drain_node(const std::string&) override {
+    return fail(failure::not_found);
+  }
+  result<void> move_channel(const store::caller&, tenant_id, channel_id, const std::string&, const std::string&) override {
     return fail(failure::not_found);
   }
   result<std::vector<store::channel_gauge>> gauges() override {

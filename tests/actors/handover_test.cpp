@@ -1,6 +1,7 @@
 // Whole nodes on virtual time, over one store and one mail server: channels go from node to node, and no mail is missed or stored twice.
 #include "actors/terminator.hpp"
 #include "tests/actors/fetching.hpp"
+#include "tests/actors/memory_cluster.hpp"
 
 namespace mailherd::actors {
 namespace {
@@ -9,10 +10,6 @@ constexpr int channels = 12;
 
 class handover : public test::fetching {
  public:
-  /// The rows of a cluster: who holds which channel until when.
-  struct lease {
-    std::optional<incarnation_id> owner;
-  };
   struct node {
     environment env;
     terminator_actor root;
@@ -30,41 +27,12 @@ class handover : public test::fetching {
       load.record.spec.incoming.folder = folder_of(id);
       mail.channels.at(id).epoch = 0;
       imap.folders[folder_of(id)] = {};
-      leases[id];
+      rows.add(test::the_tenant, id);
     }
-    mail.on_join = [this](const std::string& name, const auto&, seconds ttl) -> result<store::mail_store::incarnation> {
-      for (const auto& [life, who] : lives)
-        if (who.first == name) end_life(life);
-      const incarnation_id id{++last_life};
-      lives[id] = {name, now() + ttl};
-      return store::mail_store::incarnation{id, name};
+    rows.on_notify = [this] {
+      for (auto& n : nodes)
+        if (n.root) caf::anon_send(n.root, changed_atom::value);
     };
-    mail.on_renew = [this](const store::mail_store::incarnation& self, seconds ttl) -> result<void> {
-      const auto at = lives.find(self.id);
-      if (at == lives.end() || at->second.second <= now()) return fail(failure::fenced);
-      at->second.second = now() + ttl;
-      return {};
-    };
-    mail.on_claim = [this](const store::mail_store::incarnation& self, std::size_t limit) -> result<std::vector<store::lease_guard>> {
-      std::vector<store::lease_guard> mine;
-      for (auto& [channel, l] : leases) {
-        const auto holder = l.owner ? lives.find(*l.owner) : lives.end();
-        if (mine.size() >= limit || (holder != lives.end() && holder->second.second > now())) continue;
-        l.owner = self.id;
-        mine.push_back({test::the_tenant, channel, ++mail.channels.at(channel).epoch});
-      }
-      return mine;
-    };
-    mail.on_release = [this](const store::mail_store::incarnation& self, const std::vector<store::lease_guard>& all) -> result<void> {
-      for (const auto& g : all)
-        if (leases[g.channel].owner == self.id && mail.channels.at(g.channel).epoch == g.epoch) leases[g.channel].owner.reset();
-      return {};
-    };
-    mail.on_leave = [this](const store::mail_store::incarnation& self) -> result<void> {
-      end_life(self.id);
-      return {};
-    };
-    mail.on_changes_since = [](const auto&, std::int64_t) -> result<std::vector<store::mail_store::change>> { return std::vector<store::mail_store::change>{}; };
   }
   ~handover() override {
     for (auto& n : nodes)
@@ -76,17 +44,14 @@ class handover : public test::fetching {
   }
 
   static std::string folder_of(channel_id c) { return "F" + std::to_string(c.value); }
-  void end_life(incarnation_id life) {
-    for (auto& [channel, l] : leases)
-      if (l.owner == life) l.owner.reset();
-    lives[life].second = {};
-  }
 
   node& start_node(const std::string& name) {
     auto& n = nodes.emplace_back();
     n.env = env;
     n.env.options.node_name = name;
+    n.env.options.rebalance_after = rebalance_after;
     n.env.roster = std::make_shared<roster>();
+    n.env.nodes = std::make_shared<std::atomic<unsigned>>(1);
     n.env.budget = std::make_shared<fetch_budget>(limits::fetch_budget_bytes);
     terminator_parts parts;
     parts.env = &n.env;
@@ -133,15 +98,32 @@ class handover : public test::fetching {
       for (const auto& m : r.messages) EXPECT_EQ(m.sequence, ++n);
     }
   }
-  [[nodiscard]] std::size_t held_by(const std::string& name) {
-    std::size_t n = 0;
-    for (const auto& [channel, l] : leases) n += l.owner && lives[*l.owner].first == name && lives[*l.owner].second > now() ? 1 : 0;
-    return n;
+  [[nodiscard]] std::size_t held_by(const std::string& name) const { return rows.held_by(name); }
+
+  /// From now on: the fewest mailboxes that were open at any moment.
+  void watch_gaps() {
+    fewest = imap.selected();
+    steps.push_back([this] {
+      fewest = std::min(fewest, imap.selected());
+      return false;
+    });
+  }
+  /// Two nodes, everything on the first.
+  std::pair<node*, node*> one_serves_and_one_waits() {
+    deliver(5);
+    auto& a = start_node("a");
+    advance(seconds(3));
+    auto& b = start_node("b");
+    busy(seconds(3));
+    EXPECT_EQ(held_by("a"), all);
+    watch_gaps();
+    return {&a, &b};
   }
 
-  std::map<channel_id, lease> leases;
-  std::map<incarnation_id, std::pair<std::string, mono_time>> lives;
-  std::int64_t last_life = 0;
+  static constexpr std::size_t all = channels;
+  seconds rebalance_after{24 * 3600};   ///< not here, unless a test wants it
+  std::size_t fewest = 0;
+  test::memory_cluster rows{mail, [this] { return now(); }};
   std::deque<node> nodes;
   int mails = 0;
 };
@@ -153,9 +135,13 @@ TEST_F(handover, a_node_that_drains_hands_everything_over) {
   EXPECT_EQ(held_by("a"), static_cast<std::size_t>(channels) + 0U);
   start_node("b");
   busy(seconds(5));
+  watch_gaps();
   caf::anon_send(a.root, drain_atom::value);
   busy(seconds(10));
   EXPECT_EQ(held_by("b"), static_cast<std::size_t>(channels));
+  EXPECT_EQ(fewest, all) << "the successor was there before the former session went";
+  EXPECT_EQ(report.count["drain ok"], channels);
+  EXPECT_EQ(report.count["longest gap"], 0);
   EXPECT_FALSE(*a.serving);
   EXPECT_EQ(imap.selected(), static_cast<std::size_t>(channels)) << "each mailbox is served once";
   expect_everything_once();
@@ -169,6 +155,167 @@ TEST_F(handover, a_node_that_stops_gives_its_leases_back_at_once) {
   busy(seconds(6));
   EXPECT_EQ(a.end, true);
   EXPECT_EQ(held_by("b"), static_cast<std::size_t>(channels)) << "no lease had to run out";
+  expect_everything_once();
+}
+
+TEST_F(handover, a_node_that_stops_hands_over_before_it_logs_out) {
+  const auto [a, b] = one_serves_and_one_waits();
+  caf::anon_send(a->root, stop_atom::value, caf::timespan{seconds(20)});
+  busy(seconds(6));
+  EXPECT_EQ(a->end, true);
+  EXPECT_EQ(held_by("b"), all);
+  EXPECT_EQ(fewest, all);
+  EXPECT_EQ(rows.passed, all);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_node_is_drained_through_its_row) {
+  const auto [a, b] = one_serves_and_one_waits();
+  rows.drain("a");
+  busy(seconds(6));
+  EXPECT_EQ(held_by("b"), all);
+  EXPECT_EQ(fewest, all);
+  EXPECT_FALSE(*a->serving);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_lost_notification_costs_time_and_nothing_else) {
+  one_serves_and_one_waits();
+  rows.on_notify = {};
+  rows.drain("a");
+  busy(seconds(40));
+  EXPECT_EQ(held_by("b"), all);
+  EXPECT_EQ(fewest, all);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_channel_is_moved_there_and_back) {
+  one_serves_and_one_waits();
+  const channel_id c{5};
+  for (const char* to : {"b", "a", "b"}) {
+    ASSERT_TRUE(rows.move(c, to));
+    busy(seconds(3));
+    EXPECT_EQ(rows.owner_of(c), to);
+  }
+  EXPECT_EQ(held_by("a"), all - 1);
+  EXPECT_EQ(fewest, all);
+  EXPECT_EQ(report.count["move ok"], 3);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_wish_that_changes_is_followed) {
+  one_serves_and_one_waits();
+  start_node("c");
+  advance(seconds(1));
+  const channel_id c{5};
+  net.latency = [] { return milliseconds(300); };
+  for (int i = 0; i < 6; ++i) {
+    rows.move(c, i % 2 == 0 ? "b" : "c");
+    deliver(1);
+    advance(milliseconds(700 * i));
+  }
+  net.latency = [] { return duration::zero(); };
+  busy(seconds(8));
+  EXPECT_EQ(rows.owner_of(c), "c");
+  EXPECT_EQ(imap.selected(), all);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_server_that_takes_one_session_is_left_before_it_is_entered) {
+  one_serves_and_one_waits();
+  imap.sessions_at_most = channels;
+  rows.drain("a");
+  busy(seconds(12));
+  EXPECT_EQ(held_by("b"), all);
+  EXPECT_EQ(imap.selected(), all);
+  EXPECT_GT(report.count["gaps"], 0);
+  EXPECT_LT(report.count["longest gap"], 2) << "and measured";
+  expect_everything_once();
+}
+
+TEST_F(handover, a_target_that_cannot_sign_in_leaves_the_owner_serving) {
+  one_serves_and_one_waits();
+  imap.passwords["joe"] = "changed meanwhile";
+  rows.move(channel_id{3}, "b");
+  busy(seconds(10));
+  EXPECT_EQ(held_by("a"), all);
+  EXPECT_EQ(fewest, all);
+  EXPECT_EQ(report.count["move failed"], 1);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_target_that_dies_leaves_the_owner_serving) {
+  const auto [a, b] = one_serves_and_one_waits();
+  net.latency = [] { return milliseconds(200); };
+  rows.drain("a");
+  advance(milliseconds(900));   // its standbys are signing in
+  b->env.roster->kill();
+  caf::anon_send_exit(b->root, caf::exit_reason::kill);
+  settle();
+  net.latency = [] { return duration::zero(); };
+  busy(limits::lease_ttl + seconds(4));
+  EXPECT_EQ(held_by("a") + held_by("b"), held_by("a"));
+  start_node("b");
+  busy(limits::lease_ttl + limits::lease_ttl);
+  EXPECT_EQ(held_by("b"), all);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_source_that_dies_is_succeeded_when_its_lease_is_over) {
+  const auto [a, b] = one_serves_and_one_waits();
+  net.latency = [] { return milliseconds(200); };
+  rows.drain("a");
+  advance(milliseconds(1'100));
+  crash(*a);
+  net.latency = [] { return duration::zero(); };
+  busy(limits::lease_ttl + seconds(8));
+  EXPECT_EQ(held_by("b"), all);
+  EXPECT_EQ(imap.selected(), all);
+  expect_everything_once();
+}
+
+TEST_F(handover, a_switch_and_a_move_at_once_end_in_one_state) {
+  one_serves_and_one_waits();
+  net.latency = [] { return milliseconds(50); };
+  const channel_id c{4};
+  imap.passwords["joe2"] = "new";
+  for (int i = 0; i < 8; ++i) {
+    auto& load = mail.channels.at(c).load;
+    load.serving = load.record.observed_generation == load.record.generation ? load.credential : load.serving;
+    load.credential.username = i % 2 == 0 ? "joe2" : "joe";
+    load.credential.password = secret<>(i % 2 == 0 ? "new" : "secret");
+    load.record.generation += 1;
+    load.record.switching = switch_state::running;
+    rows.move(c, i % 2 == 0 ? "b" : "a");
+    deliver(1);
+    advance(milliseconds(130 * i));
+  }
+  net.latency = [] { return duration::zero(); };
+  busy(seconds(90));
+  const auto& r = mail.channels.at(c).load.record;
+  EXPECT_EQ(rows.owner_of(c), "a");
+  EXPECT_EQ(r.observed_generation, r.generation);
+  EXPECT_EQ(r.switching, switch_state::done);
+  EXPECT_EQ(imap.selected(), all);
+  EXPECT_EQ(fewest, all);
+  expect_everything_once();
+}
+
+TEST_F(handover, nodes_that_stay_share_the_channels) {
+  rebalance_after = limits::rebalance_settle;
+  start_node("a");
+  advance(seconds(3));
+  start_node("b");
+  start_node("c");
+  advance(seconds(30));
+  EXPECT_EQ(held_by("a"), all) << "not at once: a node may only have restarted";
+  watch_gaps();
+  busy(limits::rebalance_settle + seconds(20));
+  for (const char* n : {"a", "b", "c"}) EXPECT_NEAR(static_cast<double>(held_by(n)), channels / 3.0, 1.0) << n;
+  EXPECT_EQ(fewest, all);
+  const auto passed = rows.passed;
+  busy(limits::rebalance_settle + seconds(20));
+  EXPECT_EQ(rows.passed, passed) << "what is near enough stays";
   expect_everything_once();
 }
 

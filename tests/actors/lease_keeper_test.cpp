@@ -73,6 +73,7 @@ class keeper : public test::world {
             revoked_at = now();
           },
           [](ended_atom, const store::lease_guard&) {},
+          [this](hand_atom, const store::lease_guard& g, hand_step step) { steps_told.emplace_back(g, step); },
           [](tick_atom, std::uint64_t) {},
           [this](changed_atom, tenant_id, channel_id c) { changed.push_back(c); },
           [](token_atom, tenant_id, channel_id, const std::shared_ptr<token_request>&) {},
@@ -113,6 +114,7 @@ class keeper : public test::world {
   mono_time until{}, revoked_at{};
   duration last_grace{};
   guards claimed, revoked;
+  std::vector<std::pair<store::lease_guard, hand_step>> steps_told;
   std::vector<channel_id> changed, released;
   bool left = false;
   std::shared_ptr<std::atomic<bool>> serving = std::make_shared<std::atomic<bool>>(false);

@@ -44,6 +44,21 @@ TEST_F(pace, hands_out_a_ticket_when_one_comes_back) {
   EXPECT_EQ(order, (std::vector<int>{1, 2, 5, 9}));
 }
 
+TEST_F(pace, asks_a_host_for_its_part_of_what_the_cluster_may) {
+  *env.nodes = 2;
+  for (int n = 1; n <= 4; ++n) ask("a", n, me());
+  settle();
+  EXPECT_EQ(order, (std::vector<int>{1}));
+  *env.nodes = 1;   // the other one is gone
+  ask("b", 9, me());
+  settle();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 9}));
+  *env.nodes = 50;
+  tickets.clear();
+  settle();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 9, 3})) << "never less than one";
+}
+
 TEST_F(pace, wastes_no_ticket_on_the_dead) {
   ask("a", 1, me());
   ask("a", 2, me());

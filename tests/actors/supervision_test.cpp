@@ -19,6 +19,8 @@ class supervision : public test::world {
     caf::weak_actor_ptr supervisor;
     std::shared_ptr<vitals> signs;
     unsigned stops = 0, changes = 0, tokens = 0;
+    std::optional<store::lease_guard> promoted;
+    std::vector<hand_step> steps;
   };
 
   supervision() {
@@ -41,6 +43,7 @@ class supervision : public test::world {
           [this](lost_atom, channel_id c, std::int64_t epoch) { lost.emplace_back(c, epoch); },
           [](drain_atom) {},
           [this](revoked_atom, const store::lease_guard& g) { told_ended.push_back(g); },
+          [this](hand_atom, const store::lease_guard& g, hand_step step) { told_steps.emplace_back(g, step); },
           [](stop_atom) {},
       };
     }));
@@ -63,6 +66,8 @@ class supervision : public test::world {
           [](tick_atom, std::uint64_t) {},
           [this, n](changed_atom) { ++made[n].changes; },
           [this, n](token_atom, const std::shared_ptr<token_request>&) { ++made[n].tokens; },
+          [this, n](claimed_atom, const store::lease_guard& g) { made[n].promoted = g; },
+          [this, n](hand_atom, hand_step step) { made[n].steps.push_back(step); },
           [this, n, self](stop_atom) {
             ++made[n].stops;
             if (obedient) self->quit();
@@ -92,6 +97,7 @@ class supervision : public test::world {
   std::deque<fetcher> made;
   std::vector<std::pair<channel_id, std::int64_t>> lost;
   guards told_ended;
+  std::vector<std::pair<store::lease_guard, hand_step>> told_steps;
   bool obedient = true;
 };
 
@@ -271,6 +277,40 @@ TEST_F(supervision, a_supervisor_that_breaks_takes_its_fetchers_along_and_comes_
   EXPECT_EQ(made.size(), 4U);
   revoke({guard(1)});
   EXPECT_EQ(told_ended.size(), 1U);
+}
+
+TEST_F(supervision, a_standby_becomes_the_owner_and_stays_the_same_fetcher) {
+  claim({guard(1, 0)});
+  ASSERT_EQ(made.size(), 1U);
+  EXPECT_EQ(made[0].guard.epoch, 0);
+  const auto tell = [&](hand_step step) {
+    caf::anon_send(caf::actor_cast<caf::actor>(caf::actor_cast<caf::strong_actor_ptr>(made[0].supervisor)), hand_atom::value, guard(1, 0), step);
+    settle();
+  };
+  tell(hand_step::ready);
+  ASSERT_EQ(told_steps.size(), 1U);
+  EXPECT_EQ(told_steps[0].second, hand_step::ready);
+  claim({guard(1, 8)});
+  EXPECT_EQ(made.size(), 1U);
+  ASSERT_TRUE(made[0].promoted);
+  EXPECT_EQ(made[0].promoted->epoch, 8);
+  tell(hand_step::ready);
+  EXPECT_EQ(told_steps.size(), 1U) << "it stands by no longer";
+  revoke({guard(1, 0)});
+  EXPECT_EQ(made[0].stops, 0U) << "what is dismissed late is a standby, and there is none";
+  revoke({guard(1, 8)});
+  EXPECT_EQ(made[0].stops, 1U);
+}
+
+TEST_F(supervision, an_owner_is_asked_to_yield_and_one_that_broke_has_nothing_in_hand) {
+  claim({guard(1, 3), guard(2, 3)});
+  break_fetcher(1);
+  for (const auto& g : {guard(1, 3), guard(2, 3), guard(1, 2)}) caf::anon_send(guardian, hand_atom::value, g, hand_step::yield);
+  settle();
+  EXPECT_EQ(made[0].steps, std::vector<hand_step>{hand_step::yield});
+  ASSERT_EQ(told_steps.size(), 1U);
+  EXPECT_EQ(told_steps[0].first.channel, channel_id{2});
+  EXPECT_EQ(told_steps[0].second, hand_step::yielded);
 }
 
 TEST_F(supervision, stops_everything_and_ends) {

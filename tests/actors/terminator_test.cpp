@@ -75,6 +75,8 @@ class whole_node : public test::world {
               [](tick_atom, std::uint64_t) {},
               [](changed_atom) {},
               [](token_atom, const std::shared_ptr<token_request>&) {},
+              [](claimed_atom, const store::lease_guard&) {},
+              [](hand_atom, hand_step) {},
               [this, guard, self](stop_atom) {
                 if (deaf.contains(guard.channel)) return;
                 order.push_back("fetcher " + to_string(guard.channel) + " ended");

@@ -12,6 +12,7 @@
 #include <caf/send.hpp>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -129,6 +130,11 @@ class noted_telemetry : public actors::telemetry {
   void leases(std::size_t owned, double age) override {
     count["leases"] = static_cast<double>(owned);
     count["lease_age"] = age;
+  }
+  void handover(std::string_view why, bool ok) override { ++count[std::string(why) + (ok ? " ok" : " failed")]; }
+  void handover_gap(double seconds) override {
+    ++count["gaps"];
+    count["longest gap"] = std::max(count["longest gap"], seconds);
   }
   void fenced_write() override { ++count["fenced"]; }
   void commit(double, std::size_t) override { ++count["commits"]; }

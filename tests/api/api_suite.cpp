@@ -105,6 +105,7 @@ TEST_F(api_suite, a_key_sees_its_tenant_and_nothing_else) {
            {"POST", in(tenant_, "/channels/" + theirs + "/test"), {}},
            {"PUT", in(tenant_, "/channels/" + theirs + "/auth"), R"({"type":"basic","username":"u","password":"p"})"},
            {"GET", in(tenant_, "/channels/" + theirs + "/events"), {}},
+           {"POST", in(tenant_, "/channels/" + theirs + "/move"), R"({"node":"here"})"},
            {"GET", in(other_, "/messages"), {}},
            {"GET", in(tenant_, "/messages?channel=" + theirs), {}},
            {"GET", in(tenant_, "/messages/m" + other_.substr(1) + "-1"), {}},

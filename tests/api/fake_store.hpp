@@ -32,6 +32,8 @@ class fake_admin final : public store::admin_store {
   std::map<std::pair<std::string, std::string>, std::pair<sha256_digest, std::optional<remembered>>> idempotent;
   std::int64_t next = 1;
   int body_reads = 0, key_lookups = 0;
+  std::vector<std::string> draining;
+  std::vector<std::pair<channel_id, std::string>> moves;
   int edits_between = 0;  ///< so many edits by somebody else come just before ours
 
   bool may(const caller& who, tenant_id t) const { return tenants.contains(t) && (!who.only || *who.only == t); }
@@ -254,6 +256,19 @@ class fake_admin final : public store::admin_store {
   result<std::vector<store::node_record>> list_nodes() override {
     return std::vector<store::node_record>{{"here", "1.0", "active", 3, 0.5}, {"there", "1.0", "lost", 0, 99}};
   }
+  result<void> drain_node(const std::string& node) override {
+    if (node == "there") return fail(failure::conflict, "the node is lost: its channels go to others by themselves");
+    if (node != "third") return missing();
+    draining.push_back(node);
+    return {};
+  }
+  result<void> move_channel(const caller& who, tenant_id tenant, channel_id id, const std::string& node, const std::string&) override {
+    if (auto mine = get_channel(who, tenant, id); !mine) return fail(mine.error());
+    if (node == "there") return fail(failure::conflict, "the node is lost");
+    if (node != "here" && node != "third") return fail(failure::invalid_input, "there is no node of this name");
+    moves.emplace_back(id, node);
+    return {};
+  }
   result<std::vector<store::channel_gauge>> gauges() override { return std::vector<store::channel_gauge>{}; }
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key,
                                                      const sha256_digest& request) override {
@@ -302,14 +317,22 @@ class fake_mail final : public store::mail_store {
   result<void> rotate_refresh_token(const guard&, std::int64_t, const secret<>&, const secret<>&, const std::string&) override {
     return no();
   }
-  result<incarnation> join(const std::string&, const std::string&, seconds) override { return no(); }
-  result<void> renew(const incarnation&, seconds) override { return no(); }
+  result<incarnation> join(const std::string&, const std::string&, seconds, std::size_t) override { return no(); }
+  result<void> renew(const incarnation&, seconds, std::size_t) override { return no(); }
   result<std::vector<guard>> claim(const incarnation&, std::size_t) override { return no(); }
   result<std::vector<guard>> owned(const incarnation&) override { return no(); }
   result<void> release(const incarnation&, const std::vector<guard>&) override { return no(); }
   result<void> leave(const incarnation&) override { return no(); }
   result<std::vector<change>> changes_since(const incarnation&, std::int64_t) override { return no(); }
   result<void> sweep() override { return no(); }
+  result<survey> look_around() override { return no(); }
+  result<void> start_draining(const incarnation&) override { return no(); }
+  result<std::size_t> make_offers(const incarnation&, move_reason, const std::vector<offer>&, std::size_t) override { return no(); }
+  result<std::vector<handover>> handovers(const incarnation&) override { return no(); }
+  result<void> answer_offers(const incarnation&, const std::vector<std::pair<guard, readiness>>&) override { return no(); }
+  result<void> withdraw_offers(const incarnation&, const std::vector<guard>&) override { return no(); }
+  result<std::vector<channel_id>> pass_on(const incarnation&, const std::vector<std::pair<guard, incarnation_id>>&) override { return no(); }
+  result<void> take_passed(const incarnation&, const std::vector<guard>&) override { return no(); }
 
  private:
   fake_admin& admin_;

@@ -105,10 +105,34 @@ TEST(api_faults, an_edit_that_meets_another_is_merged_into_it) {
   EXPECT_EQ(api.call("PATCH", path, R"({"name":"again"})").status, 409);
 }
 
-TEST(api_faults, another_node_is_not_drained_from_here) {
+TEST(api_faults, another_node_is_drained_through_its_row_and_a_lost_one_not_at_all) {
   fake_executor store;
   api_under_test api(store);
   EXPECT_EQ(api.call("POST", "/v1/cluster/nodes/there/drain").status, 409);
+  const auto asked = api.call("POST", "/v1/cluster/nodes/third/drain");
+  EXPECT_EQ(asked.status, 202);
+  EXPECT_EQ(asked.json()["state"], "draining");
+  const std::lock_guard lock(store.guard);
+  EXPECT_EQ(store.admin.draining, std::vector<std::string>{"third"});
+}
+
+TEST(api_faults, a_channel_is_moved_to_a_node_that_is_there) {
+  memory_world world;
+  auto& store = static_cast<fake_executor&>(world.store());
+  api_under_test api(store);
+  const auto tenant = api.id_of(api.call("POST", "/v1/tenants", tenant_body));
+  const auto channel = api.id_of(
+      api.call("POST", "/v1/tenants/" + tenant + "/channels",
+               R"({"name":"x","incoming":{"protocol":"imap","host":"h.test"},"auth":{"type":"basic","username":"u","password":"p"}})"));
+  const auto path = "/v1/tenants/" + tenant + "/channels/" + channel + "/move";
+  const auto moved = api.call("POST", path, R"({"node":"third"})");
+  EXPECT_EQ(moved.status, 202) << moved.body;
+  EXPECT_EQ(moved.json()["node"], "third");
+  EXPECT_EQ(api.call("POST", path, R"({"node":"nobody"})").status, 404);
+  EXPECT_EQ(api.call("POST", path, R"({"node":"there"})").status, 409);
+  EXPECT_EQ(api.call("POST", path, R"({})").status, 400);
+  EXPECT_EQ(api.call("POST", path, R"({"node":"third","when":"now"})").status, 400);
+  EXPECT_EQ(api.call("POST", "/v1/tenants/" + tenant + "/channels/c999/move", R"({"node":"third"})").status, 404);
 }
 
 TEST(api_faults, a_slow_reader_of_a_large_message_holds_no_worker) {

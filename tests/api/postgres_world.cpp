@@ -73,7 +73,7 @@ class postgres_world final : public world {
 
  private:
   store::lease_guard hold(tenant_id tenant, channel_id channel) {
-    if (!life_.id) life_ = mail_.join("here", "test", seconds(600)).value();
+    if (!life_.id) life_ = mail_.join("here", "test", seconds(600), 100).value();
     const auto claimed = mail_.claim(life_, 1'000).value();
     for (const auto& g : claimed) held_[g.channel] = g;
     if (!held_.contains(channel) || held_[channel].tenant != tenant) throw std::runtime_error("the channel cannot be claimed");

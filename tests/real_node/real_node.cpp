@@ -61,10 +61,11 @@ void real_node::start() {
   o.log_file = log_file();
   o.death_signal = SIGTERM;
   process_ = std::make_unique<peers::process>(o);
-  process_->wait_ready([&] { return !told(log_file(), from, "api").empty() && std::filesystem::exists(data() / "admin-token"); }, patience);
+  const auto given = setting("MAILHERD_ADMIN_TOKEN");
+  process_->wait_ready([&] { return !told(log_file(), from, "api").empty() && (!given.empty() || std::filesystem::exists(data() / "admin-token")); }, patience);
   url_ = told(log_file(), from, "api");
   metrics_url_ = told(log_file(), from, "metrics");
-  auto token = peers::read_file(data() / "admin-token");
+  auto token = given.empty() ? peers::read_file(data() / "admin-token") : given;
   token.erase(token.find_last_not_of("\r\n ") + 1);
   client_ = std::make_unique<ctl::client>(ctl::endpoint{url_, secret<>(std::move(token))});
   process_->wait_ready(
@@ -99,7 +100,14 @@ std::string real_node::metrics() {
   return answer ? answer->body : "";
 }
 
+std::string real_node::setting(const std::string& name) const {
+  for (const auto& [key, value] : env_)
+    if (key == name) return value;
+  return {};
+}
+
 std::string real_node::database_url() const {
+  if (auto given = setting("MAILHERD_DATABASE_URL"); !given.empty()) return given;
   return fmt::format("host={} user=mailherd dbname=mailherd", (data() / "postgres" / "socket").string());
 }
 

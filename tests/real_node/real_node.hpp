@@ -1,4 +1,5 @@
-// tests/real_node/real_node: the program itself as a process, on its own embedded PostgreSQL.
+// tests/real_node/real_node: the program itself as a process, on its own embedded PostgreSQL, or (with MAILHERD_DATABASE_URL and what goes with
+// it among its settings) as one node of several on another one.
 //
 // Owns:   the process, its data directory (a temporary one), and after `database_kill` nothing of the database: the node mends that.
 // Never:  looks into the program but through its API and the database's socket.
@@ -64,6 +65,8 @@ class real_node {
   [[nodiscard]] std::vector<std::string> digests(tenant_id tenant) const;
 
  private:
+  [[nodiscard]] std::string setting(const std::string& name) const;   ///< of those given; empty: not given
+
   peers::temp_dir dir_{"node"};
   std::vector<std::pair<std::string, std::string>> env_;
   std::unique_ptr<peers::process> process_;

@@ -263,11 +263,11 @@ TEST_F(cluster_test, a_node_is_its_newest_life) {
     return out;
   };
   EXPECT_EQ(shown(), "");
-  const auto a = must(mail.join("a", "1", seconds(600)));
+  const auto a = must(mail.join("a", "1", seconds(600), 100));
   must(mail.claim(a, 1));
   EXPECT_EQ(shown(), "a 1 active 1;");
-  must(mail.join("b", "1", seconds(600)));
-  const auto again = must(mail.join("a", "2", seconds(600)));
+  must(mail.join("b", "1", seconds(600), 100));
+  const auto again = must(mail.join("a", "2", seconds(600), 100));
   EXPECT_EQ(shown(), "a 2 active 0;b 1 active 0;");
   must(mail.claim(again, 10));
   EXPECT_EQ(shown(), "a 2 active 2;b 1 active 0;");
@@ -281,7 +281,7 @@ TEST_F(cluster_test, a_node_is_its_newest_life) {
       EXPECT_LT(n.lease_age_seconds, 40);
     }
   }
-  const auto b = must(mail.join("b", "2", seconds(600)));
+  const auto b = must(mail.join("b", "2", seconds(600), 100));
   must(mail.claim(b, 10));
   EXPECT_EQ(shown(), "a 2 lost 0;b 2 active 2;");
   ASSERT_TRUE(mail.leave(b));

@@ -71,7 +71,7 @@ class admin_world : public ::testing::Test {
 
   /// Takes the lease of every free channel, the way a node does.
   std::vector<store::lease_guard> claim(const std::string& node = "node-a") {
-    life = must(mail.join(node, "1.0", seconds(600)));
+    life = must(mail.join(node, "1.0", seconds(600), 100));
     return must(mail.claim(life, 1000));
   }
   store::lease_guard lease_of(channel_id c) {

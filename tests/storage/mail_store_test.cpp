@@ -191,7 +191,7 @@ class lease_test : public mail_world {
  protected:
   lease_test() { database.query("UPDATE channel_leases SET owner = NULL"); }
   mail_store::incarnation join(const std::string& name) {
-    auto life = store.join(name, "1.0", seconds(15));
+    auto life = store.join(name, "1.0", seconds(15), 100);
     EXPECT_TRUE(life);
     return *life;
   }
@@ -223,13 +223,13 @@ TEST_F(lease_test, a_node_that_cannot_renew_loses_its_channels_and_then_its_righ
   ASSERT_EQ(held->size(), 3U);
   EXPECT_TRUE(store.claim(b, 10)->empty()) << "alive";
   expire(a);
-  EXPECT_TRUE(store.renew(a, seconds(15))) << "late, but nobody took anything";
+  EXPECT_TRUE(store.renew(a, seconds(15), 0)) << "late, but nobody took anything";
   EXPECT_TRUE(store.claim(b, 10)->empty());
   expire(a);
   const auto taken = store.claim(b, 10);
   ASSERT_EQ(taken->size(), 3U);
   EXPECT_EQ(taken->front().epoch, held->front().epoch + 1);
-  EXPECT_EQ(store.renew(a, seconds(15)).error().code, failure::fenced);
+  EXPECT_EQ(store.renew(a, seconds(15), 0).error().code, failure::fenced);
   EXPECT_TRUE(store.claim(a, 10)->empty());
   EXPECT_EQ(commit(unit(held->front(), {mail(1, "late")})).status.error().code, failure::fenced);
   EXPECT_TRUE(commit(unit(taken->front(), {mail(1, "in time")})).status);
@@ -239,7 +239,7 @@ TEST_F(lease_test, a_second_life_of_a_name_frees_the_first_ones_channels_at_once
   const auto first = join("a");
   ASSERT_EQ(store.claim(first, 10)->size(), 3U);
   const auto second = join("a");
-  EXPECT_EQ(store.renew(first, seconds(15)).error().code, failure::fenced);
+  EXPECT_EQ(store.renew(first, seconds(15), 0).error().code, failure::fenced);
   EXPECT_EQ(store.claim(second, 10)->size(), 3U);
 }
 
@@ -257,7 +257,7 @@ TEST_F(lease_test, giving_back_and_leaving_free_channels_at_once_and_only_ones_o
   EXPECT_EQ(store.claim(b, 10)->size(), 1U);
   ASSERT_TRUE(store.leave(a));
   EXPECT_EQ(store.claim(b, 10)->size(), 1U);
-  EXPECT_EQ(store.renew(a, seconds(15)).error().code, failure::fenced);
+  EXPECT_EQ(store.renew(a, seconds(15), 0).error().code, failure::fenced);
 }
 
 TEST_F(lease_test, a_disabled_channel_is_claimed_by_nobody) {

@@ -54,18 +54,8 @@ class server {
                                               .user = user},
                                              std::chrono::seconds(120));
     if (status != 0) throw std::runtime_error("initdb failed: " + output);
-    peers::process_options how;
-    how.argv = {(programs() / "postgres").string(), "-D", data.string()};
-    for (const std::string setting : {"listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=48MB",
-                                      "autovacuum=off", "max_wal_size=512MB", "log_min_messages=warning", "timezone=UTC"})
-      how.argv.insert(how.argv.end(), {"-c", setting});
-    how.argv.insert(how.argv.end(), {"-c", "unix_socket_directories=" + dir_.path().string()});
-    how.cwd = "/";
-    how.user = user;
-    how.log_file = dir_ / "server.log";
-    how.death_signal = SIGQUIT;   // SIGKILL would leave its shared memory behind
-    process_ = std::make_unique<peers::process>(how);
-    process_->wait_ready([this] { return answers(); }, std::chrono::seconds(60));
+    user_ = user;
+    start();
     exec("postgres", fmt::format("CREATE ROLE {} LOGIN", owner));
     for (const auto who : {login::owner, login::superuser}) {
       make_database(template_of(who), "template0", who);
@@ -77,6 +67,12 @@ class server {
   ~server() {
     process_->signal(SIGQUIT);
     process_->wait(std::chrono::seconds(20));
+  }
+
+  void restart() {
+    process_->signal(SIGINT);   // fast: clients are cut off, what is committed is kept
+    process_->wait(std::chrono::seconds(30));
+    start();
   }
 
   static const char* template_of(login who) { return who == login::owner ? "template_owner" : "template_superuser"; }
@@ -99,6 +95,22 @@ class server {
   std::string next_name() { return fmt::format("test_{}", ++made_); }
 
  private:
+  void start() {
+    const auto data = dir_ / "data";
+    peers::process_options how;
+    how.argv = {(programs() / "postgres").string(), "-D", data.string()};
+    for (const std::string setting : {"listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=48MB",
+                                      "autovacuum=off", "max_wal_size=512MB", "shared_preload_libraries=pg_stat_statements", "log_min_messages=warning", "timezone=UTC"})
+      how.argv.insert(how.argv.end(), {"-c", setting});
+    how.argv.insert(how.argv.end(), {"-c", "unix_socket_directories=" + dir_.path().string()});
+    how.cwd = "/";
+    how.user = user_;
+    how.log_file = dir_ / "server.log";
+    how.death_signal = SIGQUIT;   // SIGKILL would leave its shared memory behind
+    process_ = std::make_unique<peers::process>(how);
+    process_->wait_ready([this] { return answers(); }, std::chrono::seconds(60));
+  }
+
   bool answers() const {
     try {
       return exec("postgres", "SELECT 1") == "1";
@@ -108,6 +120,7 @@ class server {
   }
 
   peers::temp_dir dir_;
+  std::string user_;
   std::unique_ptr<peers::process> process_;
   std::atomic<int> made_{0};
 };
@@ -136,6 +149,8 @@ test_database::~test_database() {
     // The server takes it along at its end.
   }
 }
+
+void test_database::restart_server() { the_server().restart(); }
 
 std::unique_ptr<store::connection> test_database::connect() const {
   auto made = store::connection::open(url_);

@@ -33,6 +33,9 @@ class test_database {
   /// The same database as the superuser who walks through every wall: for looking behind them, and for damage.
   [[nodiscard]] const std::string& superuser_url() const noexcept { return superuser_url_; }
 
+  /// Ends the server of all databases, in order and without waiting for clients, and starts it again.
+  static void restart_server();
+
   /// A connection as the stores use it.
   [[nodiscard]] std::unique_ptr<store::connection> connect() const;
   /// One statement as the superuser; the first column of the first row as text, empty for none and NULL.

@@ -33,7 +33,7 @@ class walls : public ::testing::TestWithParam<login> {
     channel_spec spec;
     spec.incoming.host = "h.test";
     s.channel = must(store.create_channel(anyone, s.tenant, spec, {}, "operator")).id;
-    const auto life = must(mail.join("node", "1", seconds(600)));
+    const auto life = must(mail.join("node", "1", seconds(600), 100));
     for (const auto& g : must(mail.claim(life, 10)))
       if (g.channel == s.channel) s.guard = g;
     store::commit_unit u;

@@ -1,0 +1,10 @@
+UPDATE channel_leases l SET wanted = NULL, wanted_at = NULL, ready = NULL, ready_alone = false
+FROM (
+  SELECT x.tenant_id, x.channel_id
+  FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS w (tenant_id, channel_id, epoch)
+  JOIN channel_leases x ON x.tenant_id = w.tenant_id AND x.channel_id = w.channel_id AND x.epoch = w.epoch
+  WHERE x.owner = $1 AND x.wanted IS NOT NULL
+  ORDER BY x.tenant_id, x.channel_id
+  FOR NO KEY UPDATE OF x
+) AS f
+WHERE l.tenant_id = f.tenant_id AND l.channel_id = f.channel_id
