@@ -67,7 +67,7 @@ class postgres_world final : public world {
   const test_database& database() const { return database_; }
   /// All channels there are.
   std::vector<store::lease_guard> leases() {
-    if (!life_.id) life_ = mail_.join("here", "test", seconds(600)).value();
+    if (!life_.id) life_ = mail_.join("here", "test", seconds(600), 100).value();
     return mail_.claim(life_, 1'000).value();
   }
 
