@@ -130,8 +130,8 @@ TEST(api_faults, a_channel_is_moved_to_a_node_that_is_there) {
   EXPECT_EQ(moved.json()["node"], "third");
   EXPECT_EQ(api.call("POST", path, R"({"node":"nobody"})").status, 404);
   EXPECT_EQ(api.call("POST", path, R"({"node":"there"})").status, 409);
-  EXPECT_EQ(api.call("POST", path, R"({})").status, 400);
-  EXPECT_EQ(api.call("POST", path, R"({"node":"third","when":"now"})").status, 400);
+  EXPECT_EQ(api.call("POST", path, R"({})").status, 422);
+  EXPECT_EQ(api.call("POST", path, R"({"node":"third","when":"now"})").status, 422);
   EXPECT_EQ(api.call("POST", "/v1/tenants/" + tenant + "/channels/c999/move", R"({"node":"third"})").status, 404);
 }
 
