@@ -177,8 +177,8 @@ void lease_keeper_state::find_lost() {
       [this, of = lives, before = given_back, busy = releases > 0 || passing](result<std::vector<store::lease_guard>> rows) {
         if (of != lives) return;
         claiming = false;
-        if (!rows) return;   // with the next tick
-        if (busy || before != given_back) return survey();   // what is being given back may still stand there
+        // What is being given back may still stand there. Asked again with the next tick, not at once: it would be asked in a circle until then.
+        if (!rows || busy || before != given_back) return end_if_done();
         claim_lost = false;
         searched = self->clock().now();
         std::erase_if(*rows, [this](const auto& g) {
