@@ -41,6 +41,7 @@ class handover : public test::fetching {
     settle();
     for (auto& n : nodes) n.root = nullptr;
     settle();
+    steps.resize(steps_of_base);   // watch_gaps() looks at members that are gone when the base settles
   }
 
   static std::string folder_of(channel_id c) { return "F" + std::to_string(c.value); }
@@ -123,6 +124,7 @@ class handover : public test::fetching {
   static constexpr std::size_t all = channels;
   seconds rebalance_after{24 * 3600};   ///< not here, unless a test wants it
   std::size_t fewest = 0;
+  std::size_t steps_of_base = steps.size();
   test::memory_cluster rows{mail, [this] { return now(); }};
   std::deque<node> nodes;
   int mails = 0;
