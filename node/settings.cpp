@@ -140,8 +140,9 @@ std::string format(config& c, const std::string& text) {
 
 std::string retention(config& c, const std::string& text) {
   seconds kept{0};
+  constexpr seconds least{7 * 86'400};   // mail is its own outbox: a receiver that was away over a long weekend finds everything
   if (text != "forever")
-    if (auto why = span(text, kept, seconds(86'400), seconds(36'500LL * 86'400)); !why.empty()) return why + ", or forever";
+    if (auto why = span(text, kept, least, seconds(36'500LL * 86'400)); !why.empty()) return why + ", or forever";
   c.retention_days = kept.count() / 86'400;
   return {};
 }

@@ -68,7 +68,7 @@ class pg_mail_store final : public mail_store {
   connection& link_;
   const keyring& keys_;
   std::int64_t retention_days_;   ///< of messages; 0: for ever
-  std::int64_t outbox_days_;
+  std::int64_t outbox_days_;      ///< of a table that only older versions write
 };
 
 }  // namespace mailherd::store

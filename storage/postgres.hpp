@@ -35,7 +35,7 @@ struct options {
   milliseconds reconnect_max{5'000};
   std::size_t queue_limit = limits::store_jobs;
   std::int64_t retention_days = 0;             ///< messages older than this are dropped by `sweep`, a month at a time; 0: kept for ever
-  std::int64_t outbox_days = 14;               ///< likewise what is to be told to receivers; at least 7
+  std::int64_t outbox_days = 14;               ///< likewise of the table `outbox`, which only older versions write (docs/decisions/0014)
 
   /// Called on the listener's thread, must not block. After the listener has reconnected all are called once with a zero tenant ("anything
   /// may have happened: look").

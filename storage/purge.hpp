@@ -4,7 +4,7 @@
 // hold locks and a worker for minutes, so those go afterwards, some at once and the rest with the next sweep. What is still to be done is read
 // from channel_changes, where deleted channels stay for a day and until they are purged.
 //
-// Owns:   the order in which a dead channel's rows go (messages with outbox rows and chunks, ledger, events).
+// Owns:   the order in which a dead channel's rows go (messages with their chunks, ledger, events).
 // Never:  touches a channel that exists, or feed_heads: positions are never given out again.
 // Used by: admin_store (after a deletion), mail_store's sweep. Blocks.
 #pragma once

@@ -95,7 +95,7 @@ class mail_store : public cluster_store {
  public:
 
   /// Group commit: one transaction over many channels. Per unit: lease epoch checked (rows locked in a fixed order), ledger, messages,
-  /// per-channel gapless sequence, per-tenant gapless feed position, outbox row, cursor. Invariants 1 and 2.
+  /// per-channel gapless sequence, per-tenant gapless feed position (what receivers are told from), cursor. Invariants 1 and 2.
   /// Returns one outcome per unit; an error for the whole group only if nothing was committed.
   virtual result<std::vector<commit_outcome>> commit(const std::vector<commit_unit>& units) = 0;
 

@@ -168,7 +168,7 @@ TEST_F(config_test, every_wrong_value_gets_its_line) {
       {"lease_ttl", "1s", "\"1s\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
       {"lease_ttl", "99999999999999999d",
        "\"99999999999999999d\" is not a time from 3s to 10m: write a number and its unit, like 90s, 5m, 12h, 30d"},
-      {"retention", "1h", "\"1h\" is not a time from 1d to 36500d: write a number and its unit, like 90s, 5m, 12h, 30d, or forever"},
+      {"retention", "6d", "\"6d\" is not a time from 7d to 36500d: write a number and its unit, like 90s, 5m, 12h, 30d, or forever"},
       {"max_channels", "many", "\"many\" is not a whole number from 1 to 10000000"},
       {"storage_workers", "0", "\"0\" is not a whole number from 1 to 64"},
       {"storage_workers", "-1", "\"-1\" is not a whole number from 1 to 64"},

@@ -331,7 +331,7 @@ TEST_F(channels_test, a_deleted_channel_is_gone_with_all_it_had) {
   EXPECT_EQ(why(store.list_events(anyone, t, c, 10, "")), failure::not_found);
   EXPECT_EQ(why(store.update_channel(anyone, t, c, spec(), 0, "operator")), failure::not_found);
   EXPECT_EQ(why(store.put_credential(anyone, t, c, basic(), "operator")), failure::not_found);
-  for (const char* table : {"channel_status", "credentials", "cursors", "ledger", "messages", "outbox", "message_tries", "channel_events"}) {
+  for (const char* table : {"channel_status", "credentials", "cursors", "ledger", "messages", "message_tries", "channel_events"}) {
     EXPECT_EQ(count(fmt::format("{} WHERE channel_id = {}", table, c.value)), 0) << table;
     if (table != std::string("cursors") && table != std::string("message_tries")) {
       EXPECT_GT(count(fmt::format("{} WHERE channel_id = {}", table, kept.value)), 0) << table;

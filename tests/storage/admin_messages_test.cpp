@@ -221,7 +221,6 @@ TEST_F(purge_test, mail_of_a_deleted_channel_is_gone_from_the_feed_at_once_and_i
   ASSERT_TRUE(mail.sweep());
   EXPECT_EQ(count("messages"), 1) << "the sweep forgot it";
   EXPECT_EQ(count("channel_changes"), 1);
-  EXPECT_EQ(count("outbox"), 1);
   EXPECT_EQ(count("ledger"), 1);
   deliver(gb, 2, {"b2"});
   EXPECT_EQ(positions(must(store.feed(anyone, t, std::nullopt, 0, 10))), (std::vector<std::int64_t>{3, 4}));
@@ -240,13 +239,13 @@ TEST_F(purge_test, a_large_mailbox_goes_in_pieces_with_its_chunks) {
   u.messages[0].body = nullptr;
   u.messages[0].blob = blob;
   must(mail.commit({u}));
+  database.query("INSERT INTO outbox (tenant_id, position, channel_id, sequence) SELECT tenant_id, position, channel_id, sequence FROM messages");   // an older node
   database.query(fmt::format("DELETE FROM channels WHERE channel_id = {}", c.value));
   EXPECT_FALSE(must(store::purge_channel(*link, t, c, 1)));
   const auto left = count("messages");
   EXPECT_GT(left, 0);
   EXPECT_LT(left, 501);
   EXPECT_EQ(database.query("SELECT min(position) FROM messages"), std::to_string(501 - left + 1)) << "the oldest first";
-  EXPECT_EQ(count("outbox"), left);
   EXPECT_TRUE(must(store::purge_gone(*link, t, 100)));
   for (const char* table : {"messages", "outbox", "blobs", "blob_chunks", "ledger", "channel_events"}) EXPECT_EQ(count(table), 0) << table;
 }

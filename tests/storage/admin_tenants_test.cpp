@@ -97,7 +97,7 @@ TEST_F(tenants_test, a_deleted_tenant_leaves_nothing_behind) {
   EXPECT_EQ(why(store.delete_tenant(t)), failure::not_found);
   EXPECT_EQ(why(store.get_tenant(anyone, t)), failure::not_found);
   EXPECT_EQ(must(store.find_api_key(digest(1))), std::nullopt);
-  for (const char* table : {"api_keys", "oauth_apps", "channels", "channel_status", "credentials", "cursors", "ledger", "messages", "outbox", "channel_events",
+  for (const char* table : {"api_keys", "oauth_apps", "channels", "channel_status", "credentials", "cursors", "ledger", "messages", "channel_events",
                             "feed_heads", "message_tries", "blobs"})
     EXPECT_EQ(count(fmt::format("{} WHERE tenant_id = {}", table, t.value)), 0) << table;
   EXPECT_EQ(count("idempotency_keys"), 0);

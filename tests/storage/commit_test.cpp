@@ -10,7 +10,7 @@ namespace {
 
 using commit_test = mail_world;
 
-TEST_F(commit_test, mail_is_stored_byte_for_byte_with_its_cursor_and_outbox_in_one_transaction) {
+TEST_F(commit_test, mail_is_stored_byte_for_byte_with_its_cursor_in_one_transaction) {
   std::string hostile("a\0b\r\n\xFF\xFE '\\x41\" {,}", 18);
   auto u = unit(guard(1, 11), {mail(1, hostile), mail(2, "second")});
   store::cursor c;

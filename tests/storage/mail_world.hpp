@@ -68,7 +68,7 @@ class mail_world : public ::testing::Test {
     EXPECT_EQ(database.query("SELECT count(*) FROM (SELECT tenant_id, max(position) m, count(*) n FROM messages GROUP BY 1) x WHERE m <> n"), "0");
     EXPECT_EQ(database.query("SELECT count(*) FROM (SELECT channel_id, max(sequence) m, count(*) n, count(DISTINCT sequence) d FROM messages GROUP BY 1) x "
                              "WHERE m <> n OR d <> n"), "0");
-    EXPECT_EQ(database.query("SELECT count(*) FROM messages m FULL JOIN outbox o USING (tenant_id, position) WHERE m.tenant_id IS NULL OR o.tenant_id IS NULL"), "0");
+    EXPECT_EQ(database.query("SELECT count(*) FROM outbox"), "0") << "only versions before this one write it";
   }
 
   test_database database;

@@ -1,4 +1,4 @@
--- At most $3 messages of a channel that is no more, the oldest first, with all that hangs on them.
+-- At most $3 messages of a channel that is no more, the oldest first, with all that hangs on them (outbox: from versions that still wrote it).
 WITH old AS (SELECT tenant_id, position, received_at FROM messages WHERE tenant_id = $1 AND channel_id = $2 ORDER BY position LIMIT $3),
 gone AS (
   DELETE FROM messages m USING old WHERE m.tenant_id = $1 AND m.position = old.position AND m.received_at = old.received_at
