@@ -1,6 +1,6 @@
 // tests/bench/bench: `./dev bench`: the node and those it is compared with, one after the other, against the same servers and the same mail.
 //
-//   bench [--only drain,many,pop3,huge,idle,arrivals,start,webhooks,feed] [--scale 1.0]
+//   bench [--only drain,many,pop3,huge,idle,arrivals,start,webhooks,feed,cluster] [--scale 1.0]
 // Prints a line per measurement as it comes, and at the end a table: what was measured, what is to be reached, and whether it was. Exits 0 however the
 // figures turn out: they are for people to judge, on a machine that may be busy.
 #include <CLI/CLI.hpp>
@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "arrivals.hpp"
+#include "cluster.hpp"
 #include "deliveries.hpp"
 #include "idle_client.hpp"
 #include "mail.hpp"
@@ -331,7 +332,7 @@ int main(int argc, char** argv) {
   CLI::App app{"The node and those it is compared with"};
   std::vector<std::string> only;
   settings s;
-  app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start, webhooks, feed")->delimiter(',');
+  app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start, webhooks, feed, cluster")->delimiter(',');
   app.add_flag("--alone", s.alone, "only the node: for profiles; nothing is compared")->group("");
   app.add_option("--scale", s.scale, "share of the full sizes")->check(CLI::Range(0.001, 10.0));
   CLI11_PARSE(app, argc, argv);
@@ -339,7 +340,8 @@ int main(int argc, char** argv) {
   const std::pair<const char*, void (*)(const settings&)> all[] = {{"drain", drain}, {"many", many},         {"pop3", pop3},     {"huge", huge},
                                                                    {"idle", idle},   {"arrivals", arrivals}, {"start", start_up},
                                                                    {"webhooks", [](const settings& how) { webhooks(how.scale, judge); }},
-                                                                   {"feed", [](const settings& how) { feed(how.scale, judge); }}};
+                                                                   {"feed", [](const settings& how) { feed(how.scale, judge); }},
+                                                                   {"cluster", [](const settings& how) { cluster(how.scale, judge); }}};
   const std::set<std::string> wanted(only.begin(), only.end());
   bool failed = false;
   for (const auto& [name, run] : all) {
@@ -352,10 +354,10 @@ int main(int argc, char** argv) {
       failed = true;
     }
   }
-  fmt::print("\n{:58} {:>12} {:>12}\n", "", "measured", "to reach");
+  fmt::print("\n{:86} {:>12} {:>12}\n", "", "measured", "to reach");
   for (const auto& r : table) {
     const bool reached = r.at_least ? r.measured >= r.target : r.measured <= r.target;
-    fmt::print("{:58} {:>12.2f} {:>2} {:>9.2f}  {} {}\n", r.what, r.measured, r.at_least ? ">=" : "<=", r.target, r.unit, reached ? "" : "NOT REACHED");
+    fmt::print("{:86} {:>12.2f} {:>2} {:>9.2f}  {} {}\n", r.what, r.measured, r.at_least ? ">=" : "<=", r.target, r.unit, reached ? "" : "NOT REACHED");
   }
   return failed ? 1 : 0;
 }

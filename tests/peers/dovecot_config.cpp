@@ -46,9 +46,10 @@ std::string oauth2_passdbs(const dovecot_options& options, const std::filesystem
 std::string login_service(std::string_view protocol, std::uint16_t plain, std::uint16_t tls, const dovecot_options& options,
                           const dovecot_places& places) {
   const bool shared = options.max_sessions > 500;
+  const auto address = places.address + (options.address_too.empty() ? "" : " " + options.address_too);
   std::string out = fmt::format("service {0}-login {{\n  inet_listener {0} {{\n    address = {3}\n    port = {1}\n  }}\n"
                                 "  inet_listener {0}s {{\n    address = {3}\n    port = {2}\n    ssl = yes\n  }}\n",
-                                protocol, plain, tls, places.address);
+                                protocol, plain, tls, address);
   if (!places.as_root) out += "  chroot =\n";
   // Shared processes: a process per login costs 1.3 MB each and half the login rate.
   if (shared) out += fmt::format("  service_count = 0\n  process_min_avail = 2\n  client_limit = {}\n", options.max_sessions + 1000);

@@ -51,6 +51,7 @@ struct dovecot_options {
   unsigned max_sessions = 200;         ///< IMAP and POP3 processes, each; above 500 login processes are shared (service_count = 0)
   /// false: LOGINDISABLED before STARTTLS. The server is then at 127.0.0.2: Dovecot holds what comes from its own address for secure.
   bool plaintext_login = true;
+  std::string address_too = {};             ///< it listens there as well; `tls` then has to name it
   certificate tls = {};                     ///< empty: an own CA and certificate for test_ca::default_names()
   bool fsync = false;                  ///< mail_fsync
   bool auth_cache = false;             ///< keeps accepting tokens after they expired

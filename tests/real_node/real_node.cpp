@@ -35,7 +35,8 @@ std::string hex(const sha256_digest& d) {
 
 }  // namespace
 
-real_node::real_node(std::vector<std::pair<std::string, std::string>> env) : env_(std::move(env)) {}
+real_node::real_node(std::vector<std::pair<std::string, std::string>> env, std::vector<std::string> launcher)
+    : env_(std::move(env)), launcher_(std::move(launcher)) {}
 
 real_node::~real_node() {
   if (!process_) return;
@@ -53,7 +54,8 @@ real_node::~real_node() {
 void real_node::start() {
   const auto from = std::filesystem::exists(log_file()) ? peers::read_file(log_file()).size() : 0;
   peers::process_options o;
-  o.argv = {std::string(MAILHERD_BINARY_DIR) + "/mailherd", "node"};
+  o.argv = launcher_;
+  o.argv.insert(o.argv.end(), {std::string(MAILHERD_BINARY_DIR) + "/mailherd", "node"});
   o.env = {{"MAILHERD_DATA_DIR", data().string()},   {"MAILHERD_LISTEN", "127.0.0.1:0"},      {"MAILHERD_METRICS_LISTEN", "127.0.0.1:0"},
            {"MAILHERD_NODE_NAME", "real"},           {"MAILHERD_PRIVATE_TARGETS", "127.0.0.0/8,::1"}, {"MAILHERD_LOG_FORMAT", "text"}};
   o.env.insert(o.env.end(), env_.begin(), env_.end());

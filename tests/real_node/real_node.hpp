@@ -25,8 +25,8 @@ class real_node {
  public:
   static constexpr std::chrono::seconds patience{120};
 
-  /// `env`: further settings, e.g. {"MAILHERD_CA_FILE", …}. Does not start yet.
-  explicit real_node(std::vector<std::pair<std::string, std::string>> env = {});
+  /// `env`: further settings, e.g. {"MAILHERD_CA_FILE", …}. `launcher`: a program and its arguments that become the node (nsenter). Does not start yet.
+  explicit real_node(std::vector<std::pair<std::string, std::string>> env = {}, std::vector<std::string> launcher = {});
   ~real_node();
   real_node(const real_node&) = delete;
   real_node& operator=(const real_node&) = delete;
@@ -69,6 +69,7 @@ class real_node {
 
   peers::temp_dir dir_{"node"};
   std::vector<std::pair<std::string, std::string>> env_;
+  std::vector<std::string> launcher_;
   std::unique_ptr<peers::process> process_;
   std::unique_ptr<ctl::client> client_;
   std::string url_, metrics_url_;

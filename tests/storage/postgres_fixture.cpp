@@ -22,6 +22,11 @@ namespace {
 constexpr const char* owner = "herd";
 constexpr const char* superuser = "postgres";
 
+server_settings& settings() {
+  static server_settings one;
+  return one;
+}
+
 const char* role_of(login who) { return who == login::owner ? owner : superuser; }
 
 /// The newest version's programs: Debian keeps them out of PATH.
@@ -55,6 +60,10 @@ class server {
                                              std::chrono::seconds(120));
     if (status != 0) throw std::runtime_error("initdb failed: " + output);
     user_ = user;
+    if (!settings().listen.empty()) {
+      port_ = peers::free_port();
+      peers::write_file(data / "pg_hba.conf", "local all all trust\nhost all all all trust\n");
+    }
     start();
     exec("postgres", fmt::format("CREATE ROLE {} LOGIN", owner));
     for (const auto who : {login::owner, login::superuser}) {
@@ -78,7 +87,12 @@ class server {
   static const char* template_of(login who) { return who == login::owner ? "template_owner" : "template_superuser"; }
 
   std::string url(const std::string& database, const char* role) const {
-    return fmt::format("host='{}' dbname={} user={}", dir_.path().string(), database, role);
+    return fmt::format("host='{}'{} dbname={} user={}", dir_.path().string(), port_ == 0 ? "" : fmt::format(" port={}", port_), database, role);
+  }
+
+  std::uint16_t port() const { return port_; }
+  std::string tcp_url(const std::string& database, const char* role, const std::string& host, std::uint16_t at) const {
+    return fmt::format("host={} port={} dbname={} user={}", host, at, database, role);
   }
 
   std::string exec(const std::string& database, const std::string& sql) const {
@@ -99,9 +113,15 @@ class server {
     const auto data = dir_ / "data";
     peers::process_options how;
     how.argv = {(programs() / "postgres").string(), "-D", data.string()};
-    for (const std::string setting : {"listen_addresses=", "fsync=off", "full_page_writes=off", "max_connections=60", "shared_buffers=48MB",
-                                      "autovacuum=off", "max_wal_size=512MB", "shared_preload_libraries=pg_stat_statements", "log_min_messages=warning", "timezone=UTC"})
+    for (const std::string setting : {"shared_buffers=48MB", "max_wal_size=512MB", "shared_preload_libraries=pg_stat_statements",
+                                      "log_min_messages=warning", "timezone=UTC"})
       how.argv.insert(how.argv.end(), {"-c", setting});
+    const auto& s = settings();
+    for (const std::string& setting : {fmt::format("listen_addresses={}", s.listen), fmt::format("max_connections={}", s.connections)})
+      how.argv.insert(how.argv.end(), {"-c", setting});
+    if (port_ != 0) how.argv.insert(how.argv.end(), {"-c", fmt::format("port={}", port_)});
+    if (!s.durable)
+      for (const char* setting : {"fsync=off", "full_page_writes=off", "autovacuum=off"}) how.argv.insert(how.argv.end(), {"-c", setting});
     how.argv.insert(how.argv.end(), {"-c", "unix_socket_directories=" + dir_.path().string()});
     how.cwd = "/";
     how.user = user_;
@@ -121,6 +141,7 @@ class server {
 
   peers::temp_dir dir_;
   std::string user_;
+  std::uint16_t port_ = 0;   ///< 0: no TCP
   std::unique_ptr<peers::process> process_;
   std::atomic<int> made_{0};
 };
@@ -138,7 +159,8 @@ test_database test_database::empty(login who) { return {who, "template0"}; }
 
 test_database::test_database(login who, const char* from) : name_(the_server().next_name()) {
   the_server().make_database(name_, from, who);
-  url_ = the_server().url(name_, role_of(who));
+  role_ = role_of(who);
+  url_ = the_server().url(name_, role_);
   superuser_url_ = the_server().url(name_, superuser);
 }
 
@@ -148,6 +170,12 @@ test_database::~test_database() {
   } catch (const std::exception&) {
     // The server takes it along at its end.
   }
+}
+
+void test_database::configure_server(server_settings how) { settings() = std::move(how); }
+std::uint16_t test_database::tcp_port() { return the_server().port(); }
+std::string test_database::tcp_url(const std::string& host, std::uint16_t port) const {
+  return the_server().tcp_url(name_, role_, host, port);
 }
 
 void test_database::restart_server() { the_server().restart(); }

@@ -2,11 +2,12 @@
 //
 // Owns:   the server (started by the first test that needs it, ended with the binary), its socket and data in a temporary directory; a migrated
 //         template per kind of login; the database of each `test_database`.
-// Never:  listens on TCP; touches another server of the machine; keeps data safe (fsync is off: it is thrown away).
+// Never:  listens on TCP unless told to; touches another server of the machine; keeps data safe unless told to (fsync is off: it is thrown away).
 // Errors: throws std::runtime_error: a test without its database has nothing to say.
 // Threads: any; a `test_database` belongs to one test.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -18,8 +19,21 @@ namespace mailherd::test {
 /// As whom the node logs in: an ordinary role that owns its database, or a superuser that gives up its rights. Both must work.
 enum class login { owner, superuser };
 
+/// What the server of this binary is told, if not the usual.
+struct server_settings {
+  bool durable = false;        ///< as in production: for figures
+  std::string listen = {};     ///< addresses for TCP, comma between; everybody who reaches them may log in
+  unsigned connections = 60;
+};
+
 class test_database {
  public:
+  /// Before the first database of this binary is made.
+  static void configure_server(server_settings how);
+  /// A URL as `url`, by TCP to one of the addresses it listens on, or to another port that leads there.
+  [[nodiscard]] std::string tcp_url(const std::string& host, std::uint16_t port = tcp_port()) const;
+  static std::uint16_t tcp_port();
+
   /// A copy of a migrated template (about 50 ms).
   explicit test_database(login who = login::owner);
   /// Without any schema: for tests of the migrations.
@@ -43,6 +57,7 @@ class test_database {
 
  private:
   test_database(login who, const char* from);
+  const char* role_ = nullptr;
   std::string name_, url_, superuser_url_;
 };
 
