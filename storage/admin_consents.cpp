@@ -187,6 +187,8 @@ result<std::int64_t> pg_admin_store::roll_back(const caller& who, tenant_id tena
   if (!may(who, tenant)) return missing();
   auto done = link_.transact({tenant}, [&]() -> result<std::int64_t> {
     link_.run(sql::hold_lease, tenant, channel);
+    // The refresh token that is copied may be replaced at this very moment, and the copy would be used a second time.
+    link_.run(sql::hold_grants, tenant, channel);
     const auto before = load_record(link_, tenant, channel);
     if (!before) return fail(before.error());
     const auto back = before->observed_generation == before->generation ? before->previous_generation : before->observed_generation;

@@ -123,7 +123,9 @@ result<void> pg_mail_store::set_state(const lease_guard& guard, const state_chan
     const auto before = link_.run(sql::state_before, guard.tenant, guard.channel);
     if (before.empty()) return fail(failure::not_found, "the channel was deleted");
     const auto state = std::string(to_string(change.state));
-    const auto switching = change.switching ? std::optional(std::string(to_string(*change.switching))) : std::nullopt;
+    // What became of one switch is no news of the next: somebody may have asked for that while this was on its way.
+    const bool newest = change.switching_to == 0 || change.switching_to == before[0][3].as<std::int64_t>();
+    const auto switching = change.switching && newest ? std::optional(std::string(to_string(*change.switching))) : std::nullopt;
     link_.run(sql::set_state, guard.tenant, guard.channel, state, change.reason, change.detail, change.next_attempt_at, change.throttled_until,
               change.last_success_at, change.observed_generation, switching, change.switch_error, change.token_expires_at);
     if (!change.account.empty() && change.observed_generation)
@@ -224,6 +226,7 @@ result<void> pg_mail_store::rotate_refresh_token(const lease_guard& guard, std::
   return link_.transact({}, [&]() -> result<void> {
     // Not guarded by the lease: the provider has replaced the token already, and whoever holds the newest one must be able to keep it. What
     // was used is compared instead, under the row's lock.
+    link_.run(sql::hold_grants, guard.tenant, guard.channel);
     const auto rows = link_.run(sql::lock_refresh_token, guard.tenant, guard.channel, generation);
     if (rows.empty()) return fail(failure::not_found, "the credential is gone");
     const auto context = credential_context(guard.tenant, guard.channel, generation, "refresh_token");

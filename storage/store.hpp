@@ -133,6 +133,7 @@ class mail_store : public cluster_store {
     std::optional<wall_time> last_success_at;         ///< set when a session served or a poll ended well
     std::optional<std::int64_t> observed_generation;  ///< the generation that serves from now on
     std::optional<switch_state> switching;
+    std::int64_t switching_to = 0;                    ///< the generation that is about: not written if a newer one has come; 0: the newest, whichever
     std::string switch_error;
     std::optional<wall_time> token_expires_at;
     std::string account;                              ///< account that the serving credential belongs to, if known

@@ -124,6 +124,8 @@ void channel_fetcher::on_open_failed(link& l, error reason) {
   if (successor) return successor_failed(reason, generation);
   // A new credential that does not work while an older one did: that one goes on serving (invariant 4).
   const auto& r = load_->record;
+  // A newer one came while this one was tried: that it failed says nothing any more.
+  if (!older_meanwhile_ && generation != target_generation()) return open_serving();
   if (generation == r.generation && r.observed_generation != 0 && r.observed_generation != r.generation && !passing(reason.code)) {
     refuse_generation(reason);
     return open_serving();
@@ -131,7 +133,10 @@ void channel_fetcher::on_open_failed(link& l, error reason) {
   // Nor is mail to wait for a token endpoint that is down: the older one serves, and the newest is its successor as soon as there is a token.
   const bool older_helps = reason.code == failure::token_unavailable && generation == r.generation && r.observed_generation != 0 &&
                            r.observed_generation != r.generation;
-  if (!std::exchange(older_meanwhile_, older_helps) && older_helps) return open_serving();
+  const bool tried_older = std::exchange(older_meanwhile_, older_helps);
+  if (!tried_older && older_helps) return open_serving();
+  // That the older one is over is no reason to give up the newest, which was only waiting for its token endpoint.
+  if (tried_older && !passing(reason.code)) reason = {failure::token_unavailable, "and the earlier sign-in works no longer: " + describe(reason), {}};
   wait_and_reopen(reason);
 }
 
@@ -144,7 +149,11 @@ void channel_fetcher::successor_failed(const error& reason, std::int64_t generat
   }
   if (reason.code == failure::cancelled) return load();   // its credential was replaced meanwhile
   if (generation != serving_->generation && generation != target_generation()) return open_successor();   // overtaken by a newer one
-  if (serving_ && serving_->generation != generation && !passing(reason.code)) return refuse_generation(reason);
+  if (serving_ && serving_->generation != generation && !passing(reason.code)) {
+    refuse_generation(reason);
+    if (wants_successor()) open_successor();   // what else was edited is for the older credential to do
+    return;
+  }
   duration wait = backoff_delay(successor_retry, successor_attempt_++, env_.random());
   if (reason.retry_at) wait = std::max<duration>(wait, *reason.retry_at - wall());
   successor_at_ = now() + wait;
@@ -162,6 +171,7 @@ void channel_fetcher::refuse_generation(const error& reason) {
   c.state = told_ ? told_->first : channel_state::connecting;
   if (told_) c.reason = told_->second;
   c.switching = switch_state::failed;
+  c.switching_to = r.generation;
   c.switch_error = describe(reason);
   set_state(std::move(c));
   if (!known) env_.report->auth_switch(load_->serving.type, load_->credential.type, false, 0.0);

@@ -94,6 +94,11 @@ void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) 
   const bool first = !load_.has_value() || taking_over_;
   const bool news = std::exchange(changed_, false) || first || load_->record.generation != loaded->record.generation ||
                     load_->record.revision != loaded->record.revision;
+  if (load_ && load_->record.observed_generation > loaded->record.observed_generation) {
+    // Read before it was written which one serves.
+    loaded->record.observed_generation = load_->record.observed_generation;
+    loaded->serving = std::move(load_->serving);
+  }
   load_ = std::move(*loaded);
   const auto& r = load_->record;
   served_before_ = r.messages_stored > 0 || r.observed_generation > 0;
@@ -118,6 +123,7 @@ void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) 
     store::mail_store::state_change c;
     c.state = channel_state::consent_pending;
     set_state(std::move(c));
+    successor_.reset();
     drop_serving();
     reopen_at_.reset();
     return parts_.vitals->wait(now() + for_ever);
@@ -126,6 +132,7 @@ void channel_fetcher::on_loaded(result<store::mail_store::channel_load> loaded) 
     reopen_at_.reset();
     return open_serving();
   }
+  tell_again();
   if (wants_successor()) open_successor();
 }
 

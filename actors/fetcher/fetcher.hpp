@@ -82,7 +82,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
     incoming_settings incoming;
     std::int64_t server = 1;                ///< of the channel's record: whose numbers these are
     bool writable = false;
-    credential who;                         ///< until it dials: the row may change meanwhile
+    credential who;                         ///< until it is told that it serves: the row may change meanwhile
     std::unique_ptr<mail_session> session;
     login_ticket ticket;                    ///< while it opens
     bool awaits_token = false;
@@ -127,6 +127,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void set_state(store::mail_store::state_change change);
   void write_state();
   void on_state_written(store::mail_store::state_change change, const result<void>& done);
+  void tell_again();
   void tell_serving();
   void tell_disabled();
   void report_success();

@@ -127,7 +127,7 @@ void channel_fetcher::with_token(std::uint64_t epoch, result<access_token> token
 }
 
 void channel_fetcher::dial(link& l, secret<> access_token) {
-  auto c = std::exchange(l.who, {});
+  auto c = l.who;
   session_plan plan;
   plan.epoch = l.epoch;
   plan.guard = parts_.guard;

@@ -29,6 +29,7 @@ change merged(const change& older, change newer) {
   if (!newer.token_expires_at) newer.token_expires_at = older.token_expires_at;
   if (!newer.switching) {
     newer.switching = older.switching;
+    newer.switching_to = older.switching_to;
     newer.switch_error = older.switch_error;
   }
   return newer;
@@ -86,10 +87,20 @@ void channel_fetcher::on_state_written(change c, const result<void>& done) {
     env_.report->fenced_write();
     return lose();
   }
-  if (done.error().code == failure::not_found) return;   // deleted: the lease keeper will say so
+  if (done.error().code == failure::not_found) load();   // deleted or disabled: the row says which, and whether it is enabled again meanwhile
   state_next_ = state_next_ ? merged(c, std::move(*state_next_)) : std::move(c);
   state_at_ = now() + backoff_delay(state_retry, state_attempt_++, env_.random());
   arm();
+}
+
+/// People set a state back, too: one who disables a channel and enables it again before anybody looked finds a session that never ended.
+void channel_fetcher::tell_again() {
+  const auto& r = load_->record;
+  if (!serving_ || !serving_->opened || !told_ || state_writing_ || state_next_ || *told_ == std::pair{r.state, r.state_reason}) return;
+  if ((told_->first != channel_state::active && told_->first != channel_state::backfilling) || !told_->second.empty()) return;
+  change c;
+  c.state = told_->first;
+  set_state(std::move(c));
 }
 
 /// Which credential the serving session uses, as soon as its mailbox is selected.
@@ -108,10 +119,17 @@ void channel_fetcher::tell_serving() {
     const double gap = gap_since_ ? std::chrono::duration<double>(now() - *gap_since_).count() : 0.0;
     if (switched) env_.report->auth_switch(load_->serving.type, serving_->auth, true, gap);
     c.switching = r.switching = switch_state::done;
+    c.switching_to = r.generation;
   }
   gap_since_.reset();
+  // Not the newest: what was loaded as serving is what served when it was read, and that may be an older one still.
+  if (newest) {
+    load_->serving = load_->credential;
+  } else if (r.observed_generation != serving_->generation) {
+    load_->serving = serving_->who;
+  }
+  serving_->who = {};
   r.observed_generation = serving_->generation;
-  if (newest) load_->serving = load_->credential;
   told_serving_.emplace(serving_->generation, serving_->token_expires_at);
   set_state(std::move(c));
 }
@@ -119,6 +137,7 @@ void channel_fetcher::tell_serving() {
 /// Durable before the lease is given back: afterwards nobody writes it any more.
 void channel_fetcher::tell_disabled() {
   if (standby()) return lose();
+  successor_.reset();   // one that is on its way succeeds nobody
   drop_serving();
   change c;
   c.state = channel_state::disabled;

@@ -54,8 +54,8 @@ server_message* server_folder::find(std::uint32_t uid) {
 
 // ---- the mailbox --------------------------------------------------------------------------------------------------------------------------
 
-memory_net::maker imap_server::maker() {
-  return [this](wire w) { return std::make_unique<session>(*this, std::move(w)); };
+memory_net::maker imap_server::maker(std::string name) {
+  return [this, name = std::move(name)](wire w) { return std::make_unique<session>(*this, std::move(w), name); };
 }
 
 std::uint32_t imap_server::add(std::string raw, wall_time date, const std::string& folder) {
@@ -219,6 +219,7 @@ void imap_server::session::authenticate(const command& c, const std::string& pro
   if (!good) return no(c, "AUTHENTICATE failed.");
   signed_in_ = true;
   server_.logins.push_back(secret);
+  signed_in_with = secret;
   ok(c, "signed in");
 }
 
@@ -227,6 +228,7 @@ void imap_server::session::select(const command& c) {
   if (!server_.folders.contains(name)) return no(c, "no such folder");
   if (server_.selected() >= server_.sessions_at_most) return no(c, "[LIMIT] too many sessions");
   folder = name;
+  writable = c.name == "SELECT";
   const auto& f = here();
   told_ = f.messages.size();
   server_.log.push_back(fmt::format("*opened {}", number_));

@@ -57,7 +57,8 @@ class imap_server {
   /// What to send instead of "BODY[] {n}\r\n<raw>"; nullopt: the truth.
   std::function<std::optional<std::string>(session&, const server_message&)> on_body;
 
-  [[nodiscard]] memory_net::maker maker();
+  /// `name`: what the sessions that come this way remember of it.
+  [[nodiscard]] memory_net::maker maker(std::string name = {});
 
   std::uint32_t add(std::string raw, wall_time date, const std::string& folder = "INBOX");
   void expunge(std::uint32_t uid, const std::string& folder = "INBOX");
@@ -70,6 +71,7 @@ class imap_server {
   [[nodiscard]] server_folder& inbox() { return folders["INBOX"]; }
   [[nodiscard]] std::size_t selected() const;   ///< sessions with a mailbox open
   [[nodiscard]] std::size_t idling() const;
+  [[nodiscard]] const std::vector<session*>& sessions() const { return sessions_; }
   [[nodiscard]] std::size_t count(std::string_view name) const;   ///< commands of this name so far
   std::vector<std::string> log;                 ///< commands, and "*opened", "*closed" of sessions, in order
   std::vector<std::string> logins;              ///< what proved them: password or token
@@ -82,7 +84,8 @@ class imap_server {
 
 class imap_server::session : public peer {
  public:
-  session(imap_server& s, wire w) : server_(s), wire_(std::move(w)), number_(++s.numbers_) { server_.sessions_.push_back(this); }
+  session(imap_server& s, wire w, std::string name)
+      : via(std::move(name)), server_(s), wire_(std::move(w)), number_(++s.numbers_) { server_.sessions_.push_back(this); }
   ~session() override;
 
   void connected() override { wire_.send("* OK ready\r\n"); }
@@ -92,6 +95,9 @@ class imap_server::session : public peer {
   [[nodiscard]] bool idle() const { return !idle_tag_.empty(); }
   [[nodiscard]] unsigned number() const { return number_; }
   std::string folder;                           ///< selected
+  bool writable = false;                        ///< by SELECT
+  std::string signed_in_with;                   ///< password or token
+  std::string via;                              ///< the name of the maker
 
  private:
   friend class imap_server;

@@ -199,8 +199,9 @@ result<unsigned> memory_mail::note_try(const store::lease_guard& guard, const me
 result<void> memory_mail::set_state(const store::lease_guard& guard, const state_change& c) {
   auto r = holder("set_state", guard);
   if (!r) return fail(r.error());
-  (*r)->states.push_back(c);
   auto& record = (*r)->load.record;
+  if (record.spec.enabled != (c.state != channel_state::disabled) && !(*r)->generations.empty()) return fail(failure::not_found, "disabled, or enabled again");
+  (*r)->states.push_back(c);
   record.state = c.state;
   record.state_reason = c.reason;
   record.state_detail = c.detail;
@@ -208,15 +209,17 @@ result<void> memory_mail::set_state(const store::lease_guard& guard, const state
   record.throttled_until = c.throttled_until;
   if (c.last_success_at) record.last_success_at = c.last_success_at;
   if (c.observed_generation) {
+    if (record.observed_generation != 0 && record.observed_generation != *c.observed_generation) record.previous_generation = record.observed_generation;
     record.observed_generation = *c.observed_generation;
     if (record.observed_generation == record.generation) (*r)->load.serving = (*r)->load.credential;
   }
-  if (c.switching) {
+  if (c.switching && (c.switching_to == 0 || c.switching_to == record.generation)) {
     record.switching = *c.switching;
     record.switch_error = c.switch_error;
   }
   if (c.token_expires_at) record.token_expires_at = c.token_expires_at;
   if (c.state == channel_state::active) record.backfill_done = record.backfill_total = std::nullopt;
+  if (lose_answer && lose_answer()) return fail(failure::store_unavailable, "connection lost at commit");
   return {};
 }
 
@@ -232,12 +235,38 @@ result<store::mail_store::channel_load> memory_mail::load_channel(tenant_id, cha
   }
   const auto at = channels.find(channel);
   if (at == channels.end()) return fail(failure::not_found);
-  at->second.load.record.lease_epoch = at->second.epoch;
-  return at->second.load;
+  auto& r = at->second;
+  r.load.record.lease_epoch = r.epoch;
+  if (r.generations.empty()) return r.load;
+  auto loaded = r.load;
+  auto& record = loaded.record;
+  loaded.credential = loaded.serving = r.generations.at(record.generation);
+  if (const auto serving = r.generations.find(record.observed_generation); serving != r.generations.end()) loaded.serving = serving->second;
+  record.auth = loaded.credential.type;
+  record.account = loaded.credential.type == auth_type::basic ? loaded.credential.username : loaded.credential.account;
+  record.has_grant = loaded.credential.type == auth_type::basic || !loaded.credential.refresh_token.empty();
+  return loaded;
+}
+
+/// Of the generation that was renewed, and of every one that is the same grant: a credential that was gone back to.
+result<void> memory_mail::rotate_kept(row& r, std::int64_t generation, const secret<>& used, const secret<>& fresh, const std::string& account) {
+  const auto at = r.generations.find(generation);
+  if (at == r.generations.end()) return fail(failure::not_found, "the credential is gone");
+  if (at->second.refresh_token == fresh) return {};
+  if (!(at->second.refresh_token == used)) return fail(failure::conflict, "rotated meanwhile");
+  for (auto& [other, c] : r.generations)
+    if (c.refresh_token == used) c.refresh_token = fresh;
+  if (!account.empty()) at->second.account = account;
+  if (lose_answer && lose_answer()) return fail(failure::store_unavailable, "connection lost at commit");
+  return {};
 }
 
 result<void> memory_mail::rotate_refresh_token(const store::lease_guard& guard, std::int64_t generation, const secret<>& used, const secret<>& fresh,
                                                const std::string& account) {
+  if (const auto at = channels.find(guard.channel); at != channels.end() && !at->second.generations.empty()) {
+    if (const auto f = fault ? fault("rotate") : std::nullopt) return fail(*f, "by order of the test");
+    return rotate_kept(at->second, generation, used, fresh, account);   // whatever the epoch: the newest token is what counts
+  }
   auto r = holder("rotate", guard);
   if (!r) return fail(r.error());
   auto& load = (*r)->load;

@@ -34,6 +34,7 @@ class memory_mail : public fake_mail {
   struct row {
     channel_load load;
     std::int64_t epoch = 1;
+    std::map<std::int64_t, credential> generations;   ///< all that are kept; empty: the test writes `load.credential` and `load.serving` itself
     std::map<std::pair<protocol_kind, std::string>, store::cursor> cursors;
     std::vector<ledger_entry> ledger;
     std::set<std::tuple<std::string, std::uint32_t, std::uint32_t, std::string>> identities;   ///< of the ledger
@@ -53,7 +54,7 @@ class memory_mail : public fake_mail {
   std::function<std::optional<failure>(std::string_view what)> fault;
   /// Asked before every commit: true refuses the whole group.
   std::function<bool(const std::vector<store::commit_unit>&)> refuse;
-  /// Asked after every commit: true loses its answer (the connection broke when it was given).
+  /// Asked after every commit, of mail, a state or a refresh token: true loses its answer (the connection broke when it was given).
   std::function<bool()> lose_answer;
   std::size_t commits = 0;
   /// Who renews which grant, and until when; without a clock a hold lasts until it is given back.
@@ -84,6 +85,7 @@ class memory_mail : public fake_mail {
  private:
   result<row*> holder(std::string_view what, const store::lease_guard& guard);
   store::commit_outcome commit_one(const store::commit_unit& unit);
+  result<void> rotate_kept(row& r, std::int64_t generation, const secret<>& used, const secret<>& fresh, const std::string& account);
   std::int64_t origins_ = 0, blob_ids_ = 0;
 };
 

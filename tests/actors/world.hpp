@@ -54,23 +54,31 @@ class hand_executor : public store::executor {
   bool run(bool forced = false) {
     if ((held && !forced) || waiting_.empty()) return false;
     auto all = std::exchange(waiting_, {});
-    while (!all.empty()) {
-      const auto at = all.begin() + static_cast<std::ptrdiff_t>(pick ? pick(all.size()) : 0);
-      auto [until, work] = std::move(*at);
-      all.erase(at);
-      store::session s{*stores, admin, webhooks};
-      if (until.expired(now())) {
-        work(fail(failure::timed_out, "queued too long"));
-      } else if (!up) {
-        work(fail(failure::store_unavailable, "the database is away"));
-      } else {
-        work(&s);
-      }
-    }
+    while (!all.empty()) do_one(all);
+    return true;
+  }
+  /// One job of those that wait, also while held.
+  bool run_one() {
+    if (waiting_.empty()) return false;
+    do_one(waiting_);
     return true;
   }
 
  private:
+  void do_one(std::deque<std::pair<deadline, job>>& all) {
+    const auto at = all.begin() + static_cast<std::ptrdiff_t>(pick ? pick(all.size()) : 0);
+    auto [until, work] = std::move(*at);
+    all.erase(at);
+    store::session s{*stores, admin, webhooks};
+    if (until.expired(now())) {
+      work(fail(failure::timed_out, "queued too long"));
+    } else if (!up) {
+      work(fail(failure::store_unavailable, "the database is away"));
+    } else {
+      work(&s);
+    }
+  }
+
   std::deque<std::pair<deadline, job>> waiting_;
 };
 

@@ -1,1 +1,2 @@
-SELECT state, reason, switching FROM channel_status WHERE tenant_id = $1 AND channel_id = $2
+SELECT s.state, s.reason, s.switching, c.generation FROM channel_status s JOIN channels c USING (tenant_id, channel_id)
+WHERE tenant_id = $1 AND channel_id = $2
