@@ -6,23 +6,31 @@
 
 namespace mailherd::actors {
 
-namespace {
 std::size_t bytes_of(const store::commit_unit& unit) {
   std::size_t n = 0;
   for (const auto& m : unit.messages) n += m.body ? m.body->size() : 0;
   return n;
 }
-}  // namespace
 
 bool commit_queue::add(commit_request_ptr request) {
   if (size_ >= limits::gate_units) return false;
   const auto channel = request->unit.guard.channel;
   auto& l = lanes_[channel];
   const auto arrival = ++arrivals_;
-  if (l.waiting.empty() && !l.in_flight) ready_.emplace(arrival, channel);
   l.waiting.push_back({arrival, std::move(request)});
+  mark_ready(channel, l);
   ++size_;
   return true;
+}
+
+/// Does nothing if it is already.
+void commit_queue::mark_ready(channel_id channel, const lane& of) {
+  if (!of.in_flight && !of.waiting.empty() && !of.waiting.front().request->held) ready_.emplace(of.waiting.front().arrival, channel);
+}
+
+void commit_queue::released(channel_id channel) {
+  const auto at = lanes_.find(channel);
+  if (at != lanes_.end()) mark_ready(channel, at->second);
 }
 
 commit_queue::requests commit_queue::next_group(mono_time now, requests& expired) {
@@ -47,7 +55,7 @@ commit_queue::requests commit_queue::next_group(mono_time now, requests& expired
     ready_.erase(ready_.begin());
     l.waiting.pop_front();
     --size_;
-    if (!l.waiting.empty()) ready_.emplace(l.waiting.front().arrival, channel);
+    mark_ready(channel, l);
   }
   for (const auto& r : group) {
     auto& l = lanes_[r->unit.guard.channel];
@@ -66,7 +74,7 @@ void commit_queue::finished(const requests& group) {
     if (at->second.waiting.empty()) {
       lanes_.erase(at);
     } else {
-      ready_.emplace(at->second.waiting.front().arrival, channel);
+      mark_ready(channel, at->second);
     }
   }
 }

@@ -1,6 +1,7 @@
 // actors/commit_queue: which channels' units go into the next transaction, as a plain class without actor, clock or database.
 //
-// Owns:   units waiting, their order per channel, the rule that a channel has units in at most one transaction in flight.
+// Owns:   units waiting, their order per channel, the rules that a channel has units in at most one transaction in flight and that a unit which is held
+//         (its bodies are still being written ahead) waits, with what is behind it on its channel.
 // Never:  reorders the units of one channel; lets a unit go whose predecessor was given up (it would move the cursor over mail that is
 //         nowhere); grows past limits::gate_units.
 // Used by: storage_gate.
@@ -18,6 +19,9 @@
 
 namespace mailherd::actors {
 
+/// Of the bodies that travel with the unit.
+std::size_t bytes_of(const store::commit_unit& unit);
+
 class commit_queue {
  public:
   using requests = std::vector<commit_request_ptr>;
@@ -32,6 +36,9 @@ class commit_queue {
 
   /// The group is committed or failed: its channels may go again.
   void finished(const requests& group);
+
+  /// The first unit of this channel may not be held any more.
+  void released(channel_id channel);
 
   /// A unit of this channel was not stored: everything of it that waits, in order, no longer in the queue.
   requests drop(channel_id channel);
@@ -52,9 +59,10 @@ class commit_queue {
   };
   using lanes = std::unordered_map<channel_id, lane>;
   void empty(lane& from, requests& into);
+  void mark_ready(channel_id channel, const lane& of);
 
   lanes lanes_;
-  std::map<std::uint64_t, channel_id> ready_;   ///< arrival of the first unit of every channel that waits and is not in flight
+  std::map<std::uint64_t, channel_id> ready_;   ///< arrival of the first unit of every channel that waits, is not in flight and not held
   std::uint64_t arrivals_ = 0;
   std::size_t size_ = 0;
 };

@@ -53,6 +53,7 @@ struct commit_request {
   callback<store::commit_outcome> then;
   std::shared_ptr<fetch_budget::share> share;   ///< of the node's budget; held until the bytes are stored or dropped
   std::shared_ptr<commit_stream> stream;        ///< null: the sender has never more than one unit under way
+  bool held = false;                            ///< the gate's: its bodies are on their way into the database, ahead of it
 };
 using commit_request_ptr = std::shared_ptr<commit_request>;
 

@@ -32,8 +32,57 @@ void storage_gate_state::add(const commit_request_ptr& request) {
   if (stopping) return refuse(request, {failure::cancelled, "the node stops", {}});
   if (request->stream && request->stream->broken)
     return refuse(request, {failure::cancelled, "an earlier part of this mailbox was not stored", {}});
+  request->held = bytes_of(request->unit) >= limits::write_ahead_bytes;
   if (!queue.add(request)) return refuse(request, {failure::store_busy, "too much mail waits to be stored", {}});
+  if (request->held) {
+    large.push_back(request);
+    write_ahead();
+  }
   pump();
+}
+
+/// While a mailbox's unit is being committed, the bodies of its next one are written: the commit itself moves but short rows.
+void storage_gate_state::write_ahead() {
+  while (ahead < limits::write_ahead_flights && !large.empty()) {
+    const auto request = std::move(large.front());
+    large.pop_front();
+    if (request->until.expired(self->clock().now()) || (request->stream && request->stream->broken)) {
+      on_written_ahead(request, {}, fail(failure::cancelled));   // the queue answers for it, if it has not yet
+      continue;
+    }
+    std::vector<std::size_t> which;
+    std::vector<std::shared_ptr<const std::string>> bodies;
+    for (std::size_t i = 0; i < request->unit.messages.size(); ++i) {
+      if (!request->unit.messages[i].body) continue;
+      which.push_back(i);
+      bodies.push_back(request->unit.messages[i].body);
+    }
+    ++ahead;
+    ask_store<blob_id>(
+        self, *env->store, request->until,
+        [guard = request->unit.guard, bodies = std::move(bodies)](store::session& s) { return s.mail.put_bodies(guard, bodies); },
+        [this, request, which = std::move(which)](result<blob_id> blob) {
+          --ahead;
+          on_written_ahead(request, which, std::move(blob));
+          write_ahead();
+          pump();
+        });
+  }
+}
+
+/// Whatever became of it, the unit may go now. What could not be written ahead travels with the commit, where all that can fail is dealt with.
+void storage_gate_state::on_written_ahead(const commit_request_ptr& request, const std::vector<std::size_t>& which, result<blob_id> blob) {
+  if (blob) {
+    std::int32_t index = 0;
+    for (const auto i : which) {
+      auto& m = request->unit.messages[i];
+      m.blob = *blob;
+      m.body_index = index++;
+      m.body.reset();
+    }
+  }
+  request->held = false;
+  queue.released(request->unit.guard.channel);
 }
 
 void storage_gate_state::pump() {
@@ -225,7 +274,7 @@ void storage_gate_state::stop() {
 }
 
 void storage_gate_state::end_if_done() {
-  if (stopping && flights == 0 && sign_writes == 0 && queue.size() == 0) self->quit();
+  if (stopping && flights == 0 && ahead == 0 && sign_writes == 0 && queue.size() == 0) self->quit();
 }
 
 storage_gate_actor::behavior_type storage_gate(storage_gate_actor::stateful_pointer<storage_gate_state> self, const environment* env) {

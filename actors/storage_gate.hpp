@@ -1,6 +1,7 @@
 // actors/storage_gate: the bounded gate before the storage workers. Many channels' mail goes into few transactions (group commit).
 //
-// Owns:   the queue of units (commit_queue), at most limits::gate_flights transactions under way, their repetition while the database is away,
+// Owns:   the queue of units (commit_queue), at most limits::gate_flights transactions under way, their repetition while the database is away, the
+//         bodies of large units on their way into the database ahead of their commit (at most limits::write_ahead_flights),
 //         the separation of a unit the database refuses from its group, the healthy channels' signs of life.
 // Never:  delays a lone unit (a group forms while transactions are under way, not by waiting); stores a unit whose predecessor on the same
 //         stream was not stored; keeps a request past its deadline without an answer; blocks.
@@ -14,6 +15,7 @@
 #include <caf/stateful_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <deque>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -51,6 +53,8 @@ struct storage_gate_state {
   actors::timers timers;
   commit_queue queue;
   unsigned flights = 0;
+  std::deque<commit_request_ptr> large;                 ///< in the queue too, held there: their bodies go ahead
+  unsigned ahead = 0;                                   ///< units whose bodies are under way
   bool stopping = false;
   std::unordered_map<channel_id, sign_of_life> signs;   ///< the latest per channel, not yet written
   unsigned sign_writes = 0;                             ///< statements under way
@@ -59,6 +63,8 @@ struct storage_gate_state {
  private:
   using flight_ptr = std::shared_ptr<flight>;
   void pump();
+  void write_ahead();
+  void on_written_ahead(const commit_request_ptr& request, const std::vector<std::size_t>& which, result<blob_id> blob);
   void expire();
   void send(const flight_ptr& f);
   void on_committed(const flight_ptr& f, const std::shared_ptr<part>& p, mono_time sent, result<std::vector<store::commit_outcome>> outcome);

@@ -269,6 +269,10 @@ constexpr std::size_t gate_units = 4'096;
 /// Message bytes and messages grouped into one transaction over many channels.
 constexpr std::size_t commit_group_bytes = 4 * mib;
 constexpr std::size_t commit_group_messages = 500;
+/// Bodies of one unit from this size on are written ahead of its commit: what arrives one by one is stored with one transaction, what comes in masses
+/// does not hold its mailbox up for as long as it takes to write it. And how many units' bodies are under way at once.
+constexpr std::size_t write_ahead_bytes = 256 * kib;
+constexpr unsigned write_ahead_flights = 2;
 /// Transactions of the storage gate under way at once: one is written while the next is prepared.
 constexpr unsigned gate_flights = 2;
 /// Signs of life of healthy channels, collected before one statement writes them (the latest per channel), and its rows.

@@ -198,7 +198,7 @@ std::vector<setting> make_table() {
        [](config& c, const std::string& v) { return number(v, c.network_threads, 0, 256); }},
       {"actor_threads", by_cores, "Threads for decisions; 0: one for every two cores", kind::text,
        [](config& c, const std::string& v) { return number(v, c.actor_threads, 0, 256); }},
-      {"storage_workers", "3", "Threads for the database, each with a connection", kind::text,
+      {"storage_workers", "4", "Threads for the database, each with a connection", kind::text,
        [](config& c, const std::string& v) { return number(v, c.storage_workers, 1, 64); }},
   };
 }

@@ -69,6 +69,20 @@ result<void> read_chunks(connection& link, message_id id, std::int64_t blob, std
   return {};
 }
 
+/// A body that was written ahead, beside others.
+result<void> read_ahead(connection& link, message_id id, std::int64_t blob, std::int64_t index, std::uint64_t offset, std::uint64_t length,
+                        const sink_function& sink) {
+  while (offset < length) {
+    const auto rows = link.run(sql::ahead_body_slice, id.tenant, blob, index, static_cast<std::int64_t>(offset) + 1, slice_bytes);
+    if (rows.empty()) return fail(failure::not_found, fmt::format("the body of {} is not kept any more", to_string(id)));
+    const auto slice = bytes(rows[0][0]);
+    if (slice.empty()) return cut_off(id, offset);
+    offset += slice.size();
+    if (!sink(slice)) return {};
+  }
+  return {};
+}
+
 }  // namespace
 
 result<std::vector<stored_message>> messages_of(const pqxx::result& rows, tenant_id tenant) {
@@ -119,6 +133,8 @@ result<void> pg_admin_store::read_body_from(const caller& who, message_id messag
     if (rows.empty()) return missing();
     const auto row = rows[0];
     if (!row[0].as<bool>()) return fail(failure::not_found, "the message was recorded without its body");
+    if (!row[5].is_null())
+      return read_ahead(link_, message, row[2].as<std::int64_t>(), row[5].as<std::int64_t>(), offset, row[1].as<std::uint64_t>(), sink);
     if (!row[2].is_null()) return read_chunks(link_, message, row[2].as<std::int64_t>(), offset, row[1].as<std::uint64_t>(), sink);
     return read_inline(link_, message, time_of(row[4].as<std::int64_t>()), offset, row[3].as<std::uint64_t>(), sink);
   });

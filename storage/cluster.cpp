@@ -126,7 +126,9 @@ result<void> pg_mail_store::sweep() {
     if (!rows) return fail(rows.error());
     more = rows->affected_rows() == static_cast<std::size_t>(sweep_rows);
   }
-  for (const auto& [parent, days] : {std::pair{"messages", retention_days_}, {"outbox", outbox_days_}, {"channel_events", retention_days_}})
+  // A body is a moment older than its message; at the turn of a month it lies in the partition before.
+  const auto bodies_days = retention_days_ > 0 ? retention_days_ + 1 : 0;
+  for (const auto& [parent, days] : {std::pair{"messages", retention_days_}, {"bodies", bodies_days}, {"outbox", outbox_days_}, {"channel_events", retention_days_}})
     if (auto dropped = drop_old_partitions(parent, days); !dropped) return dropped;
   // Last: it may take long. The list of deleted channels must not go before their mail.
   const auto purged = purge_gone(link_, {}, purge_per_sweep);

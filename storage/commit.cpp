@@ -50,6 +50,7 @@ class group {
     number_channels();
     if (auto numbered = number_feed(); !numbered) return fail(numbered.error());
     insert_messages();
+    if (auto claimed = claim_blobs(); !claimed) return fail(claimed.error());
     put_cursors();
     return std::move(outcomes_);
   }
@@ -163,6 +164,7 @@ class group {
     for (auto& it : items_) {
       auto& o = outcomes_[it.unit];
       if (!it.fresh) {
+        if (it.message->body_index != incoming_message::no_index) repeated_.push_back(it);
         ++o.suppressed;
         continue;
       }
@@ -193,8 +195,8 @@ class group {
 
   void insert_messages() {
     if (items_.empty()) return;
-    column<std::int64_t> tenants, positions, channels, sequences, dates, sizes, validities, uids, firsts, lengths, blob_tenants, blobs;
-    column<std::optional<std::int64_t>> blob_ids;
+    column<std::int64_t> tenants, positions, channels, sequences, dates, sizes, validities, uids, firsts, lengths;
+    column<std::optional<std::int64_t>> blob_ids, indexes;
     column<std::string> with_body, protocols, folders, uidls, problems, envelopes;
     std::string digests, bodies;
     std::size_t total = 0;
@@ -212,6 +214,7 @@ class group {
       validities.push_back(m.source.uid_validity.value);
       uids.push_back(m.source.uid.value);
       blob_ids.push_back(m.blob ? std::optional(m.blob.value) : std::nullopt);
+      indexes.push_back(m.body_index != incoming_message::no_index ? std::optional<std::int64_t>(m.body_index) : std::nullopt);
       with_body.emplace_back(has_body(m) ? "t" : "f");
       protocols.emplace_back(to_string(m.source.protocol));
       folders.push_back(m.source.folder);
@@ -222,17 +225,37 @@ class group {
       firsts.push_back(static_cast<std::int64_t>(bodies.size()));
       lengths.push_back(m.body ? static_cast<std::int64_t>(m.body->size()) : -1);
       if (m.body) bodies += *m.body;
-      if (m.blob) {
-        blob_tenants.push_back(u.guard.tenant.value);
-        blobs.push_back(m.blob.value);
-      }
     }
     const auto all_bodies = binary(bodies);
     std::string().swap(bodies);   // megabytes that would otherwise lie here while the database works
     link_.run(sql::insert_messages, array_of(tenants), array_of(positions), array_of(channels), array_of(sequences), array_of(dates), array_of(sizes),
               array_of(validities), array_of(uids), array_of(blob_ids), array_of(with_body), array_of(protocols), array_of(folders), array_of(uidls),
-              array_of(problems), array_of(envelopes), array_of(firsts), array_of(lengths), all_bodies, binary(digests));
-    if (!blobs.empty()) link_.run(sql::claim_blobs, array_of(blob_tenants), array_of(blobs));
+              array_of(problems), array_of(envelopes), array_of(firsts), array_of(lengths), all_bodies, binary(digests), array_of(indexes));
+  }
+
+  /// What was written ahead belongs to the messages of the first commit that names it. One that is repeated after a lost answer names bodies that
+  /// belong to its messages already: none of those is fresh, and nothing here may touch them.
+  result<void> claim_blobs() {
+    std::map<std::int64_t, tenant_id> named;
+    for (const auto& it : items_)
+      if (it.message->blob) named.emplace(it.message->blob.value, units_[it.unit].guard.tenant);
+    if (named.empty()) return {};
+    column<std::int64_t> tenants, blobs;
+    for (const auto& [blob, tenant] : named) {
+      tenants.push_back(tenant.value);
+      blobs.push_back(blob);
+    }
+    if (static_cast<std::size_t>(link_.run(sql::claim_blobs, array_of(tenants), array_of(blobs)).size()) != named.size())
+      return fail(failure::store_failed, "a body that was written ahead is gone, or belongs to another message");
+    column<std::int64_t> drop_tenants, drop_blobs, drop_indexes;
+    for (const auto& it : repeated_) {
+      if (!named.contains(it.message->blob.value)) continue;
+      drop_tenants.push_back(units_[it.unit].guard.tenant.value);
+      drop_blobs.push_back(it.message->blob.value);
+      drop_indexes.push_back(it.message->body_index);
+    }
+    if (!drop_blobs.empty()) link_.run(sql::drop_bodies, array_of(drop_tenants), array_of(drop_blobs), array_of(drop_indexes));
+    return {};
   }
 
   /// In the order of the units: of two for the same source the later one stands.
@@ -250,6 +273,7 @@ class group {
   const std::vector<commit_unit>& units_;
   std::vector<commit_outcome> outcomes_;
   std::vector<item> items_;
+  std::vector<item> repeated_;   ///< stored before, although their bodies were written ahead again
   std::map<tenant_id, std::int64_t> grown_;
 };
 

@@ -24,7 +24,7 @@ namespace mailherd::store {
 class worker_pool final : public executor {
  public:
   struct settings {
-    unsigned workers = 3;
+    unsigned workers = 4;
     std::size_t queue_limit = limits::store_jobs;
     backoff_policy reconnect;
   };

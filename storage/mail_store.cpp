@@ -31,6 +31,27 @@ result<void> pg_mail_store::put_chunk(const lease_guard& guard, blob_id blob, st
   return {};
 }
 
+result<blob_id> pg_mail_store::put_bodies(const lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) {
+  std::vector<std::int64_t> firsts, lengths;
+  std::string all;
+  std::size_t total = 0;
+  for (const auto& b : bodies) total += b->size();
+  all.reserve(total);
+  for (const auto& b : bodies) {
+    firsts.push_back(static_cast<std::int64_t>(all.size()));
+    lengths.push_back(static_cast<std::int64_t>(b->size()));
+    all += *b;
+  }
+  const auto value = binary(all);
+  std::string().swap(all);
+  return link_.transact({}, [&]() -> result<blob_id> {
+    link_.run(sql::not_awaited);
+    const auto rows = link_.run(sql::put_bodies, guard.tenant, guard.channel, guard.epoch, value, array_of(firsts), array_of(lengths));
+    if (rows.empty()) return fenced();
+    return blob_id{rows[0][0].as<std::int64_t>()};
+  });
+}
+
 // ---- cursors and the ledger -------------------------------------------------------------------------------------------------------------
 
 result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) {

@@ -26,6 +26,7 @@ class pg_mail_store final : public mail_store {
   result<std::vector<commit_outcome>> commit(const std::vector<commit_unit>& units) override;
   result<blob_id> new_blob(const lease_guard& guard) override;
   result<void> put_chunk(const lease_guard& guard, blob_id blob, std::int32_t index, const std::string& bytes) override;
+  result<blob_id> put_bodies(const lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) override;
   result<store::cursor> load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,

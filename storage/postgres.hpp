@@ -29,7 +29,7 @@ inline constexpr std::string_view state_notification = "mailherd_state";      //
 
 struct options {
   std::string url;                             ///< postgresql://… or a libpq keyword string; may hold a password: never logged
-  unsigned workers = 3;                        ///< threads, each with its connection
+  unsigned workers = 4;                        ///< threads, each with its connection
   std::shared_ptr<const keyring> keys;         ///< seals credentials and client secrets
   milliseconds reconnect_min{100};             ///< pause after a failed connection, doubled up to reconnect_max
   milliseconds reconnect_max{5'000};

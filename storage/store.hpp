@@ -44,6 +44,7 @@ struct cursor {
 
 /// A message as fetched. `body` is shared with the session that read it and immutable.
 struct incoming_message {
+  static constexpr std::int32_t no_index = -1;
   message_source source;
   wall_time internal_date{};
   std::uint64_t size = 0;                          ///< bytes as received; for a missing body: as announced by the server
@@ -51,7 +52,8 @@ struct incoming_message {
   sha256_digest header_digest{};                   ///< of the header block including the blank line
   mailherd::envelope envelope;
   std::shared_ptr<const std::string> body;         ///< raw bytes as received; null if in `blob` or missing
-  blob_id blob;                                    ///< chunks written before with `put_chunk`
+  blob_id blob;                                    ///< chunks written before with `put_chunk`, or bodies with `put_bodies`
+  std::int32_t body_index = no_index;              ///< of the bodies in `blob`; no_index: the blob is this body in chunks
   std::string problem;                             ///< why there is no body (too large, set aside after three tries), for people; else empty
 };
 
@@ -103,6 +105,11 @@ class mail_store : public cluster_store {
   /// blobs without a message are removed by `sweep`.
   virtual result<blob_id> new_blob(const lease_guard& guard) = 0;
   virtual result<void> put_chunk(const lease_guard& guard, blob_id blob, std::int32_t index, const std::string& bytes) = 0;
+
+  /// Writes bodies ahead of the commit that names them: a blob, in which they have the indexes 0, 1, 2 ... Guarded; belongs to no message as above.
+  /// Not durable on return, unlike all else: a commit that comes after it and names it is durable together with it (PostgreSQL's log is written in
+  /// order: its manual, "Asynchronous Commit").
+  virtual result<blob_id> put_bodies(const lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) = 0;
 
   virtual result<store::cursor> load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) = 0;
 

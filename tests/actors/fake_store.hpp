@@ -10,6 +10,7 @@ namespace mailherd::test {
 class fake_mail : public store::mail_store {
  public:
   std::function<result<std::vector<store::commit_outcome>>(const std::vector<store::commit_unit>&)> on_commit;
+  std::function<result<blob_id>(const store::lease_guard&, const std::vector<std::shared_ptr<const std::string>>&)> on_put_bodies;
   std::function<result<void>(const std::vector<std::pair<store::lease_guard, wall_time>>&)> on_touch_success;
   std::function<result<channel_load>(tenant_id, channel_id)> on_load_channel;
   std::function<result<void>(const store::lease_guard&, std::int64_t, const secret<>&, const secret<>&, const std::string&)>
@@ -30,6 +31,10 @@ class fake_mail : public store::mail_store {
     return fail(failure::not_found);
   }
   result<void> put_chunk(const store::lease_guard&, blob_id, std::int32_t, const std::string&) override {
+    return fail(failure::not_found);
+  }
+  result<blob_id> put_bodies(const store::lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) override {
+    if (on_put_bodies) return on_put_bodies(guard, bodies);
     return fail(failure::not_found);
   }
   result<store::cursor> load_cursor(const store::lease_guard&, protocol_kind, const std::string&) override {

@@ -1,6 +1,7 @@
 // The storage gate on virtual time: what is promised to the fetchers about their mail.
 #include "actors/storage_gate.hpp"
 
+#include <algorithm>
 #include <set>
 
 #include "tests/actors/world.hpp"
@@ -38,13 +39,27 @@ class gate : public test::world {
 
   std::shared_ptr<commit_request> send(std::int64_t channel, std::int64_t mark, std::shared_ptr<commit_stream> stream = nullptr,
                                        duration patience = limits::commit_deadline) {
+    return send(channel, mark, std::move(stream), patience, {});
+  }
+  /// Two messages that together are large enough to go ahead.
+  std::shared_ptr<commit_request> send_large(std::int64_t channel, std::int64_t mark, std::shared_ptr<commit_stream> stream = nullptr,
+                                             duration patience = limits::commit_deadline) {
+    const auto half = std::make_shared<const std::string>(limits::write_ahead_bytes / 2, 'x');
+    return send(channel, mark, std::move(stream), patience, {half, half});
+  }
+  std::shared_ptr<commit_request> send(std::int64_t channel, std::int64_t mark, std::shared_ptr<commit_stream> stream, duration patience,
+                                       const std::vector<std::shared_ptr<const std::string>>& bodies) {
     auto r = std::make_shared<commit_request>();
     r->unit.guard = {tenant_id{1}, channel_id{channel}, 7};
     r->unit.backfill_done = mark;
     store::incoming_message m;
     m.size = 1000;
     m.internal_date = wall() - seconds(2);
-    r->unit.messages.push_back(m);
+    if (bodies.empty()) r->unit.messages.push_back(m);
+    for (const auto& b : bodies) {
+      m.body = b;
+      r->unit.messages.push_back(m);
+    }
     r->until = deadline::after(now(), patience);
     r->stream = std::move(stream);
     r->then = {me(), [this, mark](store::commit_outcome o) {
@@ -180,6 +195,74 @@ TEST_F(gate, says_busy_when_it_is_full) {
   send(1, 1'000'000);
   settle();
   EXPECT_EQ(answers[1'000'000], "store_busy");
+}
+
+TEST_F(gate, writes_large_bodies_ahead_while_the_unit_before_is_being_committed) {
+  std::vector<std::string> log;
+  store.mail.on_put_bodies = [&](const store::lease_guard& g, const std::vector<std::shared_ptr<const std::string>>& bodies) -> result<blob_id> {
+    EXPECT_EQ(g.epoch, 7);
+    log.push_back("ahead " + std::to_string(bodies.size()));
+    return blob_id{42};
+  };
+  const auto commits = store.mail.on_commit;
+  store.mail.on_commit = [&](const std::vector<store::commit_unit>& units) -> result<outcomes> {
+    for (const auto& u : units)
+      for (const auto& m : u.messages)
+        log.push_back(m.body ? "with body" : m.blob ? to_string(m.blob) + "." + std::to_string(m.body_index) : "without");
+    return commits(units);
+  };
+  store.held = true;
+  const auto one = send_large(1, 1);
+  const auto two = send_large(1, 2);
+  send(2, 3);
+  settle();
+  EXPECT_EQ(store.queued(), limits::write_ahead_flights + 1) << "both are on their way, and who is small waits for neither";
+  store.held = false;
+  settle();
+  EXPECT_EQ(stored.size(), 3U);
+  EXPECT_LT(std::find(stored.begin(), stored.end(), 1), std::find(stored.begin(), stored.end(), 2));
+  EXPECT_EQ(std::count(log.begin(), log.end(), "ahead 2"), 2);
+  EXPECT_EQ(std::count(log.begin(), log.end(), "b42.0"), 2);
+  EXPECT_EQ(std::count(log.begin(), log.end(), "b42.1"), 2);
+  EXPECT_EQ(std::count(log.begin(), log.end(), "with body"), 0);
+}
+
+TEST_F(gate, what_cannot_be_written_ahead_travels_with_its_commit) {
+  for (const auto why : {failure::store_failed, failure::store_unavailable, failure::fenced, failure::timed_out}) {
+    store.mail.on_put_bodies = [&](const auto&, const auto&) -> result<blob_id> { return fail(why, "by order of the test"); };
+    const auto mark = 10 + static_cast<std::int64_t>(why);
+    send_large(1, mark);
+    settle();
+    EXPECT_EQ(answers[mark], "stored") << to_string(why);
+  }
+}
+
+TEST_F(gate, a_large_unit_keeps_its_deadline_and_what_follows_it_is_refused) {
+  store.held = true;
+  const auto stream = std::make_shared<commit_stream>();
+  for (int i = 1; i <= 5; ++i) send_large(1, i, stream, seconds(10));
+  send(1, 6, stream, seconds(100));
+  advance(seconds(11));
+  store.held = false;
+  settle();
+  for (int i = 1; i <= 6; ++i) EXPECT_EQ(answers[i], "timed_out") << i;
+  EXPECT_TRUE(stored.empty());
+  send(1, 7);
+  settle();
+  EXPECT_EQ(answers[7], "stored");
+}
+
+TEST_F(gate, stores_large_units_before_it_ends) {
+  store.mail.on_put_bodies = [&](const auto&, const auto&) -> result<blob_id> { return blob_id{1}; };
+  store.held = true;
+  for (int i = 1; i <= 5; ++i) send_large(i, i);
+  caf::anon_send(it, stop_atom::value);
+  settle();
+  EXPECT_FALSE(ended(it));
+  store.held = false;
+  settle();
+  EXPECT_TRUE(ended(it));
+  EXPECT_EQ(stored.size(), 5U);
 }
 
 TEST_F(gate, gives_the_budget_back_with_the_answer) {

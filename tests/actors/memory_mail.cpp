@@ -76,8 +76,11 @@ store::commit_outcome memory_mail::commit_one(const store::commit_unit& unit) {
     s.message = m;
     s.message.body.reset();
     if (m.body) s.raw = *m.body;
-    if (m.blob)
+    if (m.blob && m.body_index != store::incoming_message::no_index) {
+      s.raw = blobs[m.blob].at(m.body_index);
+    } else if (m.blob) {
       for (const auto& [index, bytes] : blobs[m.blob]) s.raw += bytes;
+    }
     r.messages.push_back(std::move(s));
     ++o.stored;
   }
@@ -124,6 +127,14 @@ result<void> memory_mail::put_chunk(const store::lease_guard& guard, blob_id blo
   if (auto r = holder("put_chunk", guard); !r) return fail(r.error());
   blobs[blob][index] = bytes;
   return {};
+}
+
+result<blob_id> memory_mail::put_bodies(const store::lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) {
+  if (auto r = holder("put_bodies", guard); !r) return fail(r.error());
+  const blob_id blob{++blob_ids_};
+  std::int32_t index = 0;
+  for (const auto& b : bodies) blobs[blob][index++] = *b;
+  return blob;
 }
 
 result<store::cursor> memory_mail::load_cursor(const store::lease_guard& guard, protocol_kind protocol, const std::string& folder) {

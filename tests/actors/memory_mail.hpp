@@ -49,7 +49,7 @@ class memory_mail : public fake_mail {
   };
 
   std::map<channel_id, row> channels;
-  std::map<blob_id, std::map<std::int32_t, std::string>> blobs;
+  std::map<blob_id, std::map<std::int32_t, std::string>> blobs;   ///< in chunks, or bodies written ahead
   /// Asked before every call: what fails, or nullopt.
   std::function<std::optional<failure>(std::string_view what)> fault;
   /// Asked before every commit: true refuses the whole group.
@@ -66,6 +66,7 @@ class memory_mail : public fake_mail {
   result<std::vector<store::commit_outcome>> commit(const std::vector<store::commit_unit>& units) override;
   result<blob_id> new_blob(const store::lease_guard& guard) override;
   result<void> put_chunk(const store::lease_guard& guard, blob_id blob, std::int32_t index, const std::string& bytes) override;
+  result<blob_id> put_bodies(const store::lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) override;
   result<store::cursor> load_cursor(const store::lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,

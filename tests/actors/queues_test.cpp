@@ -55,6 +55,44 @@ TEST(commit_queue, keeps_the_order_of_a_channel_and_has_it_in_one_group_at_a_tim
   EXPECT_EQ(q.size(), 0U);
 }
 
+TEST(commit_queue, a_unit_that_is_held_waits_with_what_is_behind_it_and_nobody_else_does) {
+  commit_queue q;
+  commit_queue::requests expired;
+  const auto held = unit(1, 2);
+  held->held = true;
+  q.add(unit(1, 1));
+  q.add(held);
+  q.add(unit(1, 3));
+  q.add(unit(2, 4));
+  const auto first = q.next_group(start, expired);
+  EXPECT_EQ(marks(first), (list{1, 4}));
+  q.finished(first);
+  EXPECT_TRUE(q.next_group(start, expired).empty());
+  q.released(channel_id{7});
+  held->held = false;
+  q.released(channel_id{1});
+  q.released(channel_id{1});
+  EXPECT_EQ(marks(q.next_group(start, expired)), (list{2, 3}));
+  EXPECT_TRUE(q.next_group(start, expired).empty());
+  EXPECT_EQ(q.size(), 0U);
+  EXPECT_TRUE(expired.empty());
+}
+
+TEST(commit_queue, what_is_held_and_in_flight_behind_itself_waits_for_both) {
+  commit_queue q;
+  commit_queue::requests expired;
+  q.add(unit(1, 1));
+  const auto first = q.next_group(start, expired);
+  const auto held = unit(1, 2);
+  held->held = true;
+  q.add(held);
+  held->held = false;
+  q.released(channel_id{1});
+  EXPECT_TRUE(q.next_group(start, expired).empty()) << "in flight";
+  q.finished(first);
+  EXPECT_EQ(marks(q.next_group(start, expired)), (list{2}));
+}
+
 TEST(commit_queue, bounds_a_group_by_messages_and_bytes_but_takes_one_unit_of_any_size) {
   commit_queue q;
   commit_queue::requests expired;

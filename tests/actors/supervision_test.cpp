@@ -27,7 +27,7 @@ class supervision : public test::world {
     auto make = [this](const store::lease_guard& guard, const caf::weak_actor_ptr& supervisor, const std::shared_ptr<vitals>& signs) {
       const auto n = made.size();
       made.emplace_back();
-      made[n] = {spawn_fetcher(n), guard, supervisor, signs};
+      made[n] = {spawn_fetcher(n), guard, supervisor, signs, 0, 0, 0, {}, {}};
       unsigned living = 0;
       for (const auto& f : made)
         if (f.guard.channel == guard.channel && !ended(f.actor)) ++living;

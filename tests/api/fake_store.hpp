@@ -296,6 +296,7 @@ class fake_mail final : public store::mail_store {
   result<std::vector<store::commit_outcome>> commit(const std::vector<store::commit_unit>&) override { return no(); }
   result<blob_id> new_blob(const guard&) override { return no(); }
   result<void> put_chunk(const guard&, blob_id, std::int32_t, const std::string&) override { return no(); }
+  result<blob_id> put_bodies(const guard&, const std::vector<std::shared_ptr<const std::string>>&) override { return no(); }
   result<store::cursor> load_cursor(const guard&, protocol_kind, const std::string&) override { return no(); }
   result<std::vector<std::string>> unknown_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<uid>> stored_uids(const guard&, const std::string&, uid_validity, uid, uid, std::size_t) override { return no(); }

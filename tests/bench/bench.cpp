@@ -1,6 +1,6 @@
 // tests/bench/bench: `./dev bench`: the node and those it is compared with, one after the other, against the same servers and the same mail.
 //
-//   bench [--only drain,many,pop3,huge,idle,arrivals,start,webhooks,feed,cluster] [--scale 1.0]
+//   bench [--only drain,many,pop3,pop3-far,huge,idle,arrivals,start,webhooks,feed,cluster] [--scale 1.0]
 // Prints a line per measurement as it comes, and at the end a table: what was measured, what is to be reached, and whether it was. Exits 0 however the
 // figures turn out: they are for people to judge, on a machine that may be busy.
 #include <CLI/CLI.hpp>
@@ -20,6 +20,7 @@
 #include "idle_client.hpp"
 #include "mail.hpp"
 #include "report.hpp"
+#include "tests/peers/fault_proxy.hpp"
 #include "tests/real_node/real_node.hpp"
 
 namespace {
@@ -68,13 +69,16 @@ class herd {
     tenant_ = node_.ask("POST", "/v1/tenants", ctl::json{{"name", "bench"}, {"limits", {{"max_channels", 100000}}}})["id"];
   }
 
+  /// Reach POP3 here instead of at the server itself.
+  void pop3_through(std::uint16_t port) { pop3_port_ = port; }
+
   void add(std::size_t mailbox, bool imap = true) {
     const auto made = node_.ask(
         "POST", "/v1/tenants/" + tenant_ + "/channels",
         ctl::json{{"name", fmt::format("channel {}", mailbox)},
                   {"address", mail::user(mailbox)},
                   {"incoming",
-                   {{"protocol", imap ? "imap" : "pop3"}, {"host", "127.0.0.1"}, {"port", imap ? mail_.server().imaps_port() : mail_.server().pop3s_port()}}},
+                   {{"protocol", imap ? "imap" : "pop3"}, {"host", "127.0.0.1"}, {"port", imap ? mail_.server().imaps_port() : pop3_port_}}},
                   {"auth", {{"type", "basic"}, {"username", mail::user(mailbox)}, {"password", mail::password}}},
                   {"start_from", "all"}});
     users_[std::stoll(made["id"].get<std::string>().substr(1))] = mail::user(mailbox);
@@ -121,6 +125,7 @@ class herd {
 
  private:
   mail& mail_;
+  std::uint16_t pop3_port_ = mail_.server().pop3s_port();
   real_node node_;
   std::string tenant_;
   std::map<std::int64_t, std::string> users_;
@@ -198,6 +203,19 @@ void pop3(const settings& s) {
   const auto ours = node.drain("mailherd, durable in PostgreSQL", server.messages(), false);
   judge("POP3 drain: rate / one RETR at a time", rate(ours) / rate(one), "x", 3, true);
   judge("POP3 drain: peak memory of the node", ours.peak_rss_mb, "MB", 96, false);
+}
+
+/// The same from afar: a provider is not on this machine, and a round trip is what pipelining saves.
+void pop3_far(const settings& s) {
+  mail server({.messages = s.times(2'000)});
+  constexpr std::chrono::milliseconds each_way{5};
+  fmt::print("one POP3S maildrop, {} messages, {} ms away each way\n", server.messages(), each_way.count());
+  peers::fault_proxy distance(server.server().pop3s_port(), {.to_server = {.delay = each_way}, .to_client = {.delay = each_way}});
+  const auto one = s.driver("pop3_floor", server, distance.port());
+  herd node(server);
+  node.pop3_through(distance.port());
+  const auto ours = node.drain("mailherd, durable in PostgreSQL", server.messages(), false);
+  judge(fmt::format("POP3 drain, {} ms away: rate / one RETR at a time", each_way.count()), rate(ours) / rate(one), "x", 3, true);
 }
 
 void huge(const settings& s) {
@@ -332,16 +350,24 @@ int main(int argc, char** argv) {
   CLI::App app{"The node and those it is compared with"};
   std::vector<std::string> only;
   settings s;
-  app.add_option("--only", only, "drain, many, pop3, huge, idle, arrivals, start, webhooks, feed, cluster")->delimiter(',');
+  app.add_option("--only", only, "drain, many, pop3, pop3-far, huge, idle, arrivals, start, webhooks, feed, cluster")->delimiter(',');
   app.add_flag("--alone", s.alone, "only the node: for profiles; nothing is compared")->group("");
   app.add_option("--scale", s.scale, "share of the full sizes")->check(CLI::Range(0.001, 10.0));
   CLI11_PARSE(app, argc, argv);
   s.drivers = std::filesystem::path(argv[0]).parent_path().string();
-  const std::pair<const char*, void (*)(const settings&)> all[] = {{"drain", drain}, {"many", many},         {"pop3", pop3},     {"huge", huge},
-                                                                   {"idle", idle},   {"arrivals", arrivals}, {"start", start_up},
-                                                                   {"webhooks", [](const settings& how) { webhooks(how.scale, judge); }},
-                                                                   {"feed", [](const settings& how) { feed(how.scale, judge); }},
-                                                                   {"cluster", [](const settings& how) { cluster(how.scale, judge); }}};
+  const std::pair<const char*, void (*)(const settings&)> all[] = {
+      {"drain", drain},
+      {"many", many},
+      {"pop3", pop3},
+      {"pop3-far", pop3_far},
+      {"huge", huge},
+      {"idle", idle},
+      {"arrivals", arrivals},
+      {"start", start_up},
+      {"webhooks", [](const settings& how) { webhooks(how.scale, judge); }},
+      {"feed", [](const settings& how) { feed(how.scale, judge); }},
+      {"cluster", [](const settings& how) { cluster(how.scale, judge); }},
+  };
   const std::set<std::string> wanted(only.begin(), only.end());
   bool failed = false;
   for (const auto& [name, run] : all) {

@@ -45,6 +45,7 @@ class walls : public ::testing::TestWithParam<login> {
     u.messages[1].source = {protocol_kind::imap, "INBOX", {1}, {2}, ""};
     u.messages[1].blob = must(mail.new_blob(s.guard));
     ASSERT_TRUE(mail.put_chunk(s.guard, u.messages[1].blob, 0, "chunk"));
+    ASSERT_TRUE(mail.put_bodies(s.guard, {std::make_shared<const std::string>("ahead")}));
     ASSERT_TRUE(must(mail.commit({u})).at(0).status);
     database.query(fmt::format("INSERT INTO outbox (tenant_id, position, channel_id, sequence) VALUES ({}, 1, {}, 1)", s.tenant.value, s.channel.value));   // older nodes do
     store::webhook_spec hook;

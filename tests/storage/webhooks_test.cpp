@@ -185,8 +185,11 @@ TEST_F(webhooks, changes_of_state_are_numbered_without_gaps_whoever_commits_firs
     writers.emplace_back([this, guard] {
       auto own = database.connect();
       store::pg_mail_store mine(*own, *keys, 0, 14);
-      for (int i = 0; i < 10; ++i)
-        if (!mine.set_state(guard, {i % 2 == 0 ? channel_state::active : channel_state::backoff, "", ""})) ADD_FAILURE();
+      for (int i = 0; i < 10; ++i) {
+        store::mail_store::state_change change;
+        change.state = i % 2 == 0 ? channel_state::active : channel_state::backoff;
+        if (!mine.set_state(guard, change)) ADD_FAILURE();
+      }
     });
   }
   const auto me = must(hooks.join("node-a", seconds(60)));

@@ -6,5 +6,7 @@ WITH old AS (
   LIMIT $2 FOR UPDATE SKIP LOCKED
 ), chunks AS (
   DELETE FROM blob_chunks c USING old WHERE c.tenant_id = old.tenant_id AND c.blob_id = old.blob_id
+), ahead AS (
+  DELETE FROM bodies a USING old WHERE a.tenant_id = old.tenant_id AND a.blob_id = old.blob_id
 )
 DELETE FROM blobs b USING old WHERE b.tenant_id = old.tenant_id AND b.blob_id = old.blob_id
