@@ -41,10 +41,8 @@ void deliverer_state::join() {
       self, *env, [node = env->options.node_name](webhook_store& hooks, store::session&) { return hooks.join(node, limits::deliverer_ttl); },
       [this](const result<deliverer_id>& made) {
         in_round = false;
-        if (stopping) {
-          if (made) life = *made;
-          return end_if_done();
-        }
+        if (stopping && made) life = *made;
+        if (stopping) return end_if_done();
         if (!made) return plan_round(backoff_delay(round_backoff, 2, env->random()));
         life = *made;
         round();
@@ -81,7 +79,8 @@ void deliverer_state::round() {
           forget_life();
           return join();
         }
-        plan_round(std::exchange(round_again, false) ? duration::zero() : duration(env->options.deliverer_round));
+        // Without endpoints only a life is to be renewed.
+        plan_round(std::exchange(round_again, false) ? duration::zero() : duration(env->options.deliverer_round) * (places.empty() ? 2 : 1));
       },
       true);
 }

@@ -14,7 +14,7 @@
 #include "actors/budget.hpp"
 #include "actors/roster.hpp"
 #include "actors/telemetry.hpp"
-#include "core/cluster_limits.hpp"
+#include "core/limits.hpp"
 #include "storage/store.hpp"
 #include "storage/webhook_store.hpp"
 #include "transport/net.hpp"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/cluster_limits.hpp"
+#include "core/limits.hpp"
 
 namespace mailherd::actors {
 

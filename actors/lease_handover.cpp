@@ -10,6 +10,7 @@ namespace mailherd::actors {
 namespace {
 using move_reason = store::mail_store::move_reason;
 
+constexpr milliseconds drain_repeat{500};
 /// How often the rows are asked for channels of this node that it does not know of.
 constexpr seconds lost_claim_search{60};
 
@@ -77,7 +78,12 @@ void lease_keeper_state::on_survey(const store::mail_store::survey& s) {
 // ---- away ---------------------------------------------------------------------------------------------------------------------------------
 
 void lease_keeper_state::drain() {
-  if (std::exchange(draining, true)) return;
+  told_drained = false;
+  drain_asked = self->clock().now();
+  if (std::exchange(draining, true)) {   // by whoever waits for its end now
+    tell_draining();
+    return tell_drained();
+  }
   *serving = false;
   drain_since = self->clock().now();
   env->report->log(log_level::info, "node drains", {{"channels", std::to_string(held.size())}});
@@ -87,8 +93,26 @@ void lease_keeper_state::drain() {
   survey();
 }
 
+/// Until it is heard: others offer channels to a node that does not say so. Whoever waits for the end of the drain need not wait for a database that is
+/// away.
 void lease_keeper_state::tell_draining() {
-  write([who = *life](store::session& s) { return s.mail.start_draining(who); });
+  if (!life || std::exchange(telling_draining, true)) return;
+  ask_store<void>(
+      self, *env->store, deadline::after(self->clock().now(), plan.renew), [who = *life](store::session& s) { return s.mail.start_draining(who); },
+      [this, of = lives](const result<void>& done) {
+        if (of != lives) return;
+        telling_draining = false;
+        if (done) return;
+        if (on_drained && !told_drained && self->clock().now() - drain_asked >= limits::unheard_at_end) {
+          told_drained = true;
+          env->report->log(log_level::warning, "node cannot hand over its channels: its database does not answer", {{"reason", describe(done.error())}});
+          on_drained();
+        }
+        timers.after(self, drain_repeat, [this, of] {
+          if (of == lives) tell_draining();
+        });
+      },
+      true);
 }
 
 /// A part at a time: each is a sign-in somewhere.
@@ -108,7 +132,7 @@ void lease_keeper_state::give_back() {
 
 void lease_keeper_state::tell_drained() {
   if (!draining || (life && (!held.empty() || claiming))) return;
-  if (auto tell = std::exchange(on_drained, {})) tell();
+  if (on_drained && !std::exchange(told_drained, true)) on_drained();
 }
 
 void lease_keeper_state::offer(move_reason why, std::vector<store::mail_store::offer> to) {

@@ -11,6 +11,8 @@ namespace mailherd::actors {
 namespace {
 
 constexpr backoff_policy join_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
+/// Changes are looked for when somebody says that there are some, and unasked with every so manieth tick: a lost hint costs a moment.
+constexpr unsigned ticks_to_changes = 3;
 constexpr backoff_policy release_backoff{milliseconds(200), seconds(5), 2.0, 0.5};
 
 }  // namespace
@@ -75,7 +77,8 @@ void lease_keeper_state::tick() {
   const auto now = self->clock().now();
   if (now - renewed >= plan.serve) return lose("no renewal succeeded in time");   // frozen: this timer came before the other
   renew();
-  look();
+  survey();
+  if (++ticks % ticks_to_changes == 0 || !unannounced.empty()) look_for_changes();
   // The grid is fixed: a slow tick does not push the later ones out. A node that slept skips what it missed.
   grid += plan.renew;
   if (grid <= now - plan.renew) grid = now;
@@ -123,7 +126,7 @@ void lease_keeper_state::lose(std::string_view why) {
   life.reset();
   ++lives;
   *serving = false;
-  claiming = claim_again = claim_lost = looking = look_again = surveying = survey_again = offering = passing = false;
+  claiming = claim_again = claim_lost = looking = look_again = surveying = survey_again = offering = passing = telling_draining = false;
   renewals = 0;
   free_since.reset();
   unannounced.clear();
@@ -132,7 +135,10 @@ void lease_keeper_state::lose(std::string_view why) {
   held.clear();
   to_release.clear();   // nothing to give back: it is not ours
   gauge();
-  join();
+  // To join is to end the former life for all: others may claim its channels at that moment, and not before the fetchers here have ended.
+  timers.after(self, plan.lost_grace, [this, of = lives] {
+    if (of == lives) join();
+  });
 }
 
 // ---- channels -----------------------------------------------------------------------------------------------------------------------
@@ -306,6 +312,11 @@ void lease_keeper_state::flush_releases() {
         --releases;
         if (of == lives && !done && done.error().code != failure::fenced) {
           // Unreleased they would stay unserved for as long as this node lives.
+          // But a node that ends waits for no database: its lease runs out by itself.
+          if (stopping && self->clock().now() - stop_since >= limits::unheard_at_end) {
+            to_release.clear();
+            return end_if_done();
+          }
           to_release.insert(to_release.end(), batch->begin(), batch->end());
           timers.after(self, backoff_delay(release_backoff, release_attempts++, env->random()), [this] { flush_releases(); });
           return;
@@ -323,6 +334,7 @@ void lease_keeper_state::stop() {
   if (std::exchange(stopping, true)) return;
   draining = true;
   *serving = false;
+  stop_since = self->clock().now();
   give_back();
   if (guardian_gone) guardian_ended();
   end_if_done();

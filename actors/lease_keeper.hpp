@@ -75,18 +75,21 @@ struct lease_keeper_state {
   mono_time searched{};                                 ///< when the rows were last asked for such
   std::uint64_t given_back = 0;                         ///< counts releases begun: an older list of what is ours is void
   bool looking = false, look_again = false;
+  unsigned ticks = 0;
   std::vector<store::lease_guard> to_release;
   unsigned releases = 0;                                ///< under way
   unsigned release_attempts = 0;
   bool draining = false, stopping = false, leaving = false, guardian_gone = false;
-  std::function<void()> on_drained;                     ///< once: a draining node holds nothing any more
+  std::function<void()> on_drained;                     ///< nothing more can be handed over
+  bool told_drained = false;                            ///< since the drain was last asked for
 
   // who else is there
   handover_book book;
   bool surveying = false, survey_again = false;
   bool offering = false, passing = false;
   std::optional<mono_time> free_since;                  ///< there were free channels at every look since
-  mono_time drain_since{};
+  mono_time drain_since{}, drain_asked{}, stop_since{};
+  bool telling_draining = false;
 
  private:
   void join();
@@ -126,7 +129,8 @@ lease_keeper_actor::behavior_type lease_keeper(lease_keeper_actor::stateful_poin
                                                const node_guardian_actor& guardian, std::shared_ptr<std::atomic<bool>> serving,
                                                std::function<void()> on_drained);
 
-/// `on_drained`: called once on the keeper's thread when a draining node holds nothing any more (or is no member).
+/// `on_drained`: called on the keeper's thread when a draining node holds nothing any more (or is no member), or its database does not hear it; anew for
+/// each time it is told to drain.
 /// `serving`: true while this node holds a lease that is surely valid and takes channels.
 lease_keeper_actor spawn_lease_keeper(caf::actor_system& system, const environment& env, const node_guardian_actor& guardian,
                                       std::shared_ptr<std::atomic<bool>> serving, std::function<void()> on_drained = {});

@@ -253,6 +253,23 @@ constexpr milliseconds deliverer_save{150};
 constexpr std::int64_t webhook_sample_days = 3;
 constexpr std::int64_t channel_state_days = 14;
 
+// ---- many nodes: shares and handovers -----------------------------------------------------------------------------------------
+
+/// Channels of one node on their way to others at once, and of the whole cluster when only for balance: each is a sign-in at its mail server.
+constexpr std::size_t handovers_at_once = 256;
+constexpr std::size_t rebalance_at_once = 64;
+/// From the wish to its answer, and from there to the commit boundary: what takes longer is given up, and the owner goes on serving.
+constexpr seconds handover_deadline{50};
+constexpr seconds yield_deadline{20};
+/// A stopping node that its database does not answer for so long hands nothing over and gives nothing back: its lease runs out by itself.
+constexpr seconds unheard_at_end{2};
+/// A node told to drain gives back what it could not hand over in this time.
+constexpr seconds drain_patience{120};
+/// Free channels that nobody's share covers are taken by whoever looks after this long: shares are rounded, and counted from rows a little old.
+constexpr seconds claim_overdue{6};
+/// Nodes that come and go (a restart, a rolling upgrade) move no channel for balance's sake before it has been quiet for this long.
+constexpr seconds rebalance_settle{60};
+
 // ---- memory and queues of one node ---------------------------------------------------------------------------------------------
 
 /// Message bytes that all channels of the node together may have fetched and not yet stored.
@@ -356,6 +373,7 @@ static_assert(watchdog_no_progress > 2 * idle_safety_poll, "a healthy idle chann
 static_assert(attempt_deadline < server_idle_limit);
 static_assert(3 * deliverer_round < deliverer_ttl, "two rounds may be lost without losing the endpoints");
 static_assert(webhook_requests <= webhook_http_active, "deliveries wait in the deliverer, which is fair, never in the HTTP client");
+static_assert(handover_deadline < command_deadline, "a standby's session lives until its handover has come to an end");
 static_assert(chunk_bytes <= inline_message_bytes && fetch_batch_bytes <= fetch_budget_bytes / 8, "one channel must not hold the budget");
 
 }  // namespace mailherd::limits

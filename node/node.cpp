@@ -308,10 +308,9 @@ void running_node::serve() {
 }
 
 void running_node::read_gauges() {
-  store_->submit(deadline::after(mono_clock::now(), limits::gauges_interval), [&report = report_](result<store::session*> s) {
+  store_->submit(deadline::after(mono_clock::now(), limits::gauges_interval), [&report = report_, node = c_.node_name](result<store::session*> s) {
     if (!s) return;   // the database is away: what was read last stands
-    const auto apps = (*s)->admin.app_gauges();
-    if (const auto read = (*s)->admin.gauges(); read && apps) report.set_gauges(*read, *apps);
+    if (const auto read = (*s)->admin.gauges_of(node)) report.set_gauges(read->channels, read->apps);
   });
 }
 

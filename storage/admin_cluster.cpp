@@ -40,12 +40,12 @@ result<void> pg_admin_store::move_channel(const caller& who, tenant_id tenant, c
   });
 }
 
-result<std::vector<channel_gauge>> pg_admin_store::gauges() {
-  const auto rows = link_.once({}, sql::gauges);
-  if (!rows) return fail(rows.error());
+namespace {
+
+result<std::vector<channel_gauge>> channel_gauges(const pqxx::result& rows) {
   std::vector<channel_gauge> out;
-  out.reserve(static_cast<std::size_t>(rows->size()));
-  for (const auto& row : *rows) {
+  out.reserve(static_cast<std::size_t>(rows.size()));
+  for (const auto& row : rows) {
     const auto state = name_of<channel_state>(row[1]);
     if (!state) return fail(state.error());
     channel_gauge g{tenant_id{row[0].as<std::int64_t>()}, *state, row[3].as<std::int64_t>(), row[4].as<double>()};
@@ -59,12 +59,28 @@ result<std::vector<channel_gauge>> pg_admin_store::gauges() {
   return out;
 }
 
-result<std::vector<app_gauge>> pg_admin_store::app_gauges() {
-  const auto rows = link_.once({}, sql::app_gauges);
-  if (!rows) return fail(rows.error());
+std::vector<app_gauge> app_gauges(const pqxx::result& rows) {
   std::vector<app_gauge> out;
-  for (const auto& row : *rows) out.push_back({tenant_id{row[0].as<std::int64_t>()}, row[1].as<double>()});
+  for (const auto& row : rows) out.push_back({tenant_id{row[0].as<std::int64_t>()}, row[1].as<double>()});
   return out;
+}
+
+}  // namespace
+
+result<std::vector<channel_gauge>> pg_admin_store::gauges() {
+  const auto rows = link_.once({}, sql::gauges);
+  if (!rows) return fail(rows.error());
+  return channel_gauges(*rows);
+}
+
+result<pg_admin_store::gauge_reading> pg_admin_store::gauges_of(const std::string& node) {
+  return link_.transact({}, [&]() -> result<gauge_reading> {
+    const auto first = link_.run(sql::first_node);
+    if (!first.empty() && text(first[0][0]) != node) return gauge_reading{};
+    auto channels = channel_gauges(link_.run(sql::gauges));
+    if (!channels) return fail(channels.error());
+    return gauge_reading{std::move(*channels), app_gauges(link_.run(sql::app_gauges))};
+  });
 }
 
 }  // namespace mailherd::store

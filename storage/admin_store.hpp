@@ -60,7 +60,7 @@ class pg_admin_store final : public admin_store {
   result<void> drain_node(const std::string& node) override;
   result<void> move_channel(const caller& who, tenant_id tenant, channel_id channel, const std::string& node, const std::string& actor) override;
   result<std::vector<channel_gauge>> gauges() override;
-  result<std::vector<app_gauge>> app_gauges() override;
+  result<gauge_reading> gauges_of(const std::string& node) override;
   result<std::optional<remembered>> begin_idempotent(const std::string& scope, const std::string& key, const sha256_digest& request) override;
   result<void> finish_idempotent(const std::string& scope, const std::string& key, const remembered& answer) override;
   result<void> forget_idempotent(const std::string& scope, const std::string& key) override;

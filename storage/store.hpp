@@ -341,7 +341,12 @@ class admin_store : public consent_store {
   /// nobody holds the channel now.
   virtual result<void> move_channel(const caller& who, tenant_id tenant, channel_id channel, const std::string& node, const std::string& actor) = 0;
   virtual result<std::vector<channel_gauge>> gauges() = 0;
-  virtual result<std::vector<app_gauge>> app_gauges() { return std::vector<app_gauge>{}; }
+  /// For `node`'s metrics; empty unless it is the one that counts for all: of the nodes that live, the one that came first.
+  struct gauge_reading {
+    std::vector<channel_gauge> channels;
+    std::vector<app_gauge> apps;
+  };
+  virtual result<gauge_reading> gauges_of(const std::string& /*node*/) { return gauge_reading{}; }
 
   /// Idempotency-Key: the stored answer for (scope, key), or nullopt and the key is taken for this request (failure::conflict if another
   /// request with it is still running or had another body).

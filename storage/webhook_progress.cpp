@@ -32,8 +32,10 @@ result<webhook_store::round_report> pg_webhook_store::round(deliverer_id self, s
     round_report out;
     const auto share = link_.run(sql::webhook_share, self);
     out.share = share[0][1].as<std::int64_t>();
-    const auto more = out.share - share[0][0].as<std::int64_t>();
+    const auto have = share[0][0].as<std::int64_t>();
+    const auto more = out.share - have;
     if (more > 0) link_.run(sql::claim_webhooks, self, more);
+    if (have == 0 && more <= 0) return out;
     for (const auto& row : link_.run(sql::owned_webhooks, self)) {
       owned_webhook w;
       w.key = {{row[0].as<std::int64_t>()}, {row[1].as<std::int64_t>()}};

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "actors/fetcher/fetcher.hpp"
-#include "core/cluster_limits.hpp"
+#include "core/limits.hpp"
 
 namespace mailherd::actors {
 

@@ -256,7 +256,8 @@ TEST_F(keeper, gives_a_channel_back_only_when_its_fetcher_has_ended) {
   const auto g = claimed[0];
   changes.push_back({g, 5, true});
   leases[g.channel].enabled = false;
-  advance(seconds(5));
+  caf::anon_send(it, changed_atom::value);
+  settle();
   ASSERT_EQ(revoked.size(), 1U);
   EXPECT_EQ(last_grace, duration(limits::fetcher_stop_grace));
   advance(seconds(5));
@@ -302,7 +303,7 @@ TEST_F(keeper, passes_changes_on_and_looks_at_once_when_it_is_told) {
   settle();
   EXPECT_EQ(changed, (std::vector<channel_id>{claimed[1].channel}));
   changes.push_back({claimed[2], 8, false});
-  advance(seconds(5));
+  advance(3 * limits::lease_renew + seconds(1));
   EXPECT_EQ(changed.size(), 2U) << "a lost hint costs a moment";
 }
 
@@ -318,6 +319,40 @@ TEST_F(keeper, a_drain_gives_everything_back_and_takes_nothing_more) {
   advance(std::chrono::minutes(1));
   EXPECT_EQ(claimed.size(), had);
   EXPECT_EQ(lives, 1) << "still a member";
+}
+
+TEST_F(keeper, a_drain_that_nobody_hears_is_told_again_and_holds_nobody_up) {
+  int drained = 0, heard = 0;
+  store.mail.on_start_draining = [&](const auto&) { ++heard; };
+  for (int c = 1; c <= 3; ++c) leases[channel_id{c}];
+  it = owned(spawn_lease_keeper(system, env, guardian, serving, [&] { ++drained; }));
+  settle();
+  store.up = false;
+  caf::anon_send(it, drain_atom::value);
+  settle();
+  EXPECT_EQ(drained, 0) << "it may be a moment only";
+  advance(limits::unheard_at_end + seconds(1));
+  EXPECT_EQ(drained, 1) << "who stops need not wait for the lease's end";
+  store.up = true;
+  advance(seconds(1));
+  EXPECT_EQ(heard, 1);
+  for (const auto& g : guards(claimed)) end(g);
+  EXPECT_EQ(drained, 1);
+  caf::anon_send(it, drain_atom::value);
+  settle();
+  EXPECT_EQ(drained, 2) << "who stops later, and waits for the end of a drain that is long over";
+}
+
+TEST_F(keeper, ends_soon_although_its_database_is_away) {
+  start();
+  store.up = false;
+  caf::anon_send(it, drain_atom::value);
+  caf::anon_send(it, stop_atom::value);
+  settle();
+  for (const auto& g : guards(revoked)) end(g);
+  EXPECT_FALSE(ended(it)) << "it may be a moment only";
+  advance(limits::unheard_at_end + seconds(2));
+  EXPECT_TRUE(ended(it)) << "its lease runs out by itself";
 }
 
 TEST_F(keeper, leaves_last) {

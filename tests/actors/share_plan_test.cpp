@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "actors/handover_book.hpp"
-#include "core/cluster_limits.hpp"
+#include "core/limits.hpp"
 
 namespace mailherd::actors {
 namespace {

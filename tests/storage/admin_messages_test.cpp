@@ -320,10 +320,23 @@ TEST_F(cluster_test, the_first_secret_of_a_tenant_to_expire_is_known) {
   app(other);
   database.query(fmt::format("UPDATE oauth_apps SET secret_expires_at = now() + interval '1 day' WHERE app_id = {}", soon.value));
   database.query(fmt::format("UPDATE oauth_apps SET secret_expires_at = now() + interval '9 days' WHERE app_id = {}", later.value));
-  const auto read = must(store.app_gauges());
+  const auto read = must(store.gauges_of("any")).apps;
   ASSERT_EQ(read.size(), 1U) << "of the other tenant nobody knows";
   EXPECT_EQ(read[0].tenant, t);
   EXPECT_NEAR(read[0].secret_expires_seconds, 86'400, 300);
+}
+
+TEST_F(cluster_test, one_node_counts_for_all_and_another_one_when_it_is_gone) {
+  channel(tenant());
+  const auto counts = [&](const char* node) { return !must(store.gauges_of(node)).channels.empty(); };
+  EXPECT_TRUE(counts("b")) << "nobody is there who could do it better";
+  for (const char* node : {"a", "b"})
+    database.query(fmt::format("INSERT INTO incarnations (node, version, capacity, expires_at) VALUES ('{}', '1', 10, now() + interval '1 hour')", node));
+  EXPECT_TRUE(counts("a"));
+  EXPECT_FALSE(counts("b"));
+  database.query("UPDATE incarnations SET expires_at = now() - interval '1 second' WHERE node = 'a'");
+  EXPECT_FALSE(counts("a"));
+  EXPECT_TRUE(counts("b"));
 }
 
 }  // namespace
