@@ -13,8 +13,9 @@ using store::webhook_store;
 namespace {
 
 constexpr backoff_policy round_backoff{milliseconds(500), seconds(10), 2.0, 0.5};
-/// What a stopping deliverer waits for receivers to answer; later answers are lost, and the events come again from another node.
-constexpr seconds stop_patience{5};
+/// What a receiver may take to answer while the deliverer stops, from its request on. One that is slower is not waited for: the attempt is noted as
+/// interrupted, and the event comes again from another node with the same id. Not zero, or every stop would repeat what is just being taken.
+constexpr milliseconds stop_patience{1'000};
 
 mono_time clock_now(deliverer_actor::pointer self) { return self->clock().now(); }
 
@@ -184,7 +185,7 @@ void deliverer_state::serve(const webhook_key& key) {
   auto& p = at->second;
   const auto now = env->wall_now();
   while (true) {
-    if (sending >= limits::webhook_requests) {
+    if (under_way.size() >= limits::webhook_requests) {
       if (!std::exchange(p.waits_for_turn, true)) starved.push_back(key);
       break;
     }
@@ -248,62 +249,6 @@ void deliverer_state::on_read(const webhook_key& key, std::uint64_t serial, cons
   p->at->loaded(wish, std::move(told.events), told.upto, told.head);
   bytes += p->at->bytes() - before;
   serve(key);
-}
-
-void deliverer_state::send(const webhook_key& key, place& p, told_event event) {
-  ++sending;
-  const auto began = clock_now(self);
-  caf::weak_actor_ptr me{self->ctrl()};
-  const auto done = [this, me, key, serial = p.serial, event, began](result<net::http_reply> answer) {
-    resume(me, [this, key, serial, event, began, answer = std::move(answer)] {
-      const auto took = std::chrono::duration_cast<milliseconds>(clock_now(self) - began);
-      on_answer(key, serial, event, judge(answer, env->wall_now()), took);
-    });
-  };
-  if (!event.body) return done(fail(failure::not_found, "the event is no more"));
-  const auto& to = p.at->settings();
-  const auto now = env->wall_now();
-  std::vector<const secret<>*> secrets{&to.signing};
-  if (!to.old_signing.empty() && to.old_signing_until && *to.old_signing_until > now) secrets.push_back(&to.old_signing);
-  net::http_request request;
-  request.method = "POST";
-  request.url = to.spec.url;
-  request.headers = signed_headers(event.id, now, *event.body, secrets);
-  request.headers.emplace_back("content-type", "application/json");
-  if (event.lane.channel)   // what a router, or a log with partitions, wants to know without reading the body
-    request.headers.insert(request.headers.end(), {{"webhook-channel", to_string(event.lane.channel)}, {"webhook-sequence", std::to_string(event.sequence)}});
-  request.body = secret<>(*event.body);
-  request.max_reply_bytes = limits::webhook_excerpt_bytes;
-  request.cut_reply = true;
-  request.repeatable = true;   // its id makes a repetition harmless
-  env->webhooks->send(std::move(request), deadline::after(began, limits::webhook_deadline), done);
-}
-
-void deliverer_state::on_answer(const webhook_key& key, std::uint64_t serial, const told_event& event, const verdict& v, milliseconds took) {
-  sending -= sending > 0 ? 1 : 0;
-  env->report->webhook_delivery(v.what == verdict::kind::taken);
-  if (auto* p = find(key, serial); p != nullptr && p->at) {
-    const auto before = p->at->bytes();
-    const bool was_open = p->at->circuit_open();
-    p->at->settle(event, v, took, env->wall_now(), env->random());
-    bytes -= std::min(bytes, before - std::min(before, p->at->bytes()));
-    if (p->at->circuit_open() != was_open)
-      env->report->log(was_open ? log_level::info : log_level::warning, was_open ? "deliverer closes a circuit" : "deliverer opens a circuit",
-                       {{"tenant", to_string(key.tenant)}, {"webhook", to_string(key.webhook)}, {"reason", v.error}});
-    serve(key);
-    if (stopping) touched(key, *p);
-  }
-  // Who waited longest for a place has it.
-  while (!starved.empty() && sending < limits::webhook_requests && !stopping) {
-    const auto next = starved.front();
-    starved.pop_front();
-    if (const auto at = places.find(next); at != places.end()) {
-      at->second.waits_for_turn = false;
-      serve(next);
-    }
-  }
-  next_reader();
-  end_if_done();
 }
 
 void deliverer_state::arm(const webhook_key& key, place& p) {
@@ -384,8 +329,9 @@ void deliverer_state::stop() {
     timers.cancel(p.timer);
     if (p.at) touched(key, p);
   }
+  interrupt(clock_now(self) - stop_patience);
   timers.after(self, stop_patience, [this] {
-    sending = 0;
+    interrupt(clock_now(self));
     loads = 0;
     end_if_done();
   });
@@ -393,7 +339,7 @@ void deliverer_state::stop() {
 }
 
 void deliverer_state::end_if_done() {
-  if (!stopping || leaving || in_round || sending > 0 || loads > 0 || saving || save_due) return;
+  if (!stopping || leaving || in_round || !under_way.empty() || loads > 0 || saving || save_due) return;
   if (!unsaved.empty()) return save();
   leaving = true;
   if (!life) return self->quit();

@@ -38,6 +38,14 @@ struct deliverer_state {
     bool waits_for_turn = false;         ///< in `starved`
   };
 
+  /// A request that has no answer yet.
+  struct sent {
+    store::webhook_key key;
+    std::uint64_t serial = 0;   ///< of the endpoint that sent it
+    told_event event;
+    mono_time began{};
+  };
+
   explicit deliverer_state(deliverer_actor::pointer me) : self(me) {}
 
   void start();
@@ -53,9 +61,10 @@ struct deliverer_state {
   std::set<store::webhook_key> unsaved;
   std::deque<store::webhook_key> starved;     ///< had something to send when the node had no place left
   std::deque<store::webhook_key> to_read;     ///< want to read when another one has
-  std::size_t sending = 0, bytes = 0;
+  std::map<std::uint64_t, sent> under_way;
+  std::size_t bytes = 0;
   unsigned loads = 0;
-  std::uint64_t serials = 0;
+  std::uint64_t serials = 0, requests = 0;
   std::uint64_t round_timer = 0;
   bool in_round = false, round_again = false, saving = false, save_due = false, stopping = false, leaving = false;
 
@@ -70,7 +79,8 @@ struct deliverer_state {
   void read_for(const store::webhook_key& key, place& p);
   void on_read(const store::webhook_key& key, std::uint64_t serial, const endpoint::wish& wish, events_told told);
   void send(const store::webhook_key& key, place& p, told_event event);
-  void on_answer(const store::webhook_key& key, std::uint64_t serial, const told_event& event, const verdict& v, milliseconds took);
+  void on_answer(std::uint64_t number, const result<net::http_reply>& answer);
+  void interrupt(mono_time began_until);
   void arm(const store::webhook_key& key, place& p);
   void touched(const store::webhook_key& key, place& p);
   void plan_save();

@@ -252,6 +252,16 @@ void endpoint::settle(const told_event& event, const verdict& v, milliseconds to
   ok ? taken(event, now) : failed(event, v, now, random);
 }
 
+void endpoint::interrupted(const told_event& event, milliseconds took, wall_time now) {
+  --in_flight_;
+  dirty_ = true;
+  verdict v;
+  v.error = "interrupted: the node stopped before the receiver had answered; the event comes again with the same webhook-id";
+  auto seen = event;
+  seen.asked = {};   // what a person asked for stays asked for
+  note(seen, v, took, now, "failed");
+}
+
 void endpoint::forget(const told_event& event) {
   bytes_ -= std::min(bytes_, event.body ? event.body->size() : 0);
 }

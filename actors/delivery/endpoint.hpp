@@ -69,6 +69,8 @@ class endpoint {
   std::optional<told_event> take(wall_time now);
   /// `random`: uniform over all 64-bit values.
   void settle(const told_event& event, const verdict& v, milliseconds took, wall_time now, std::uint64_t random);
+  /// We did not wait for the answer. The event stays undone, and nobody is to blame.
+  void interrupted(const told_event& event, milliseconds took, wall_time now);
   [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   /// When something may be possible although nothing happens before; nullopt: only an event changes anything.

@@ -235,6 +235,29 @@ TEST_F(deliverer, keeps_to_the_endpoints_rate) {
   expect_all(url);
 }
 
+TEST_F(deliverer, does_not_wait_for_what_hangs_when_it_stops_and_the_next_one_delivers_it_with_the_same_id) {
+  const auto key = hooks.add(acme, 1, url);
+  hooks.add(acme, 2, "https://hangs.test/");
+  at["https://hangs.test/"].answer = [](const std::string&) { return -1; };
+  at[url].answer = [](const std::string&) { return -1; };
+  start();
+  mail(1, 2);
+  advance(seconds(2));
+  caf::anon_send(who, actors::stop_atom::value);
+  advance(milliseconds(5));
+  EXPECT_TRUE(ended(who)) << "both have had their time: at once";
+  ASSERT_EQ(hooks.count(key, "failed"), 1U);
+  EXPECT_NE(hooks.places.at(key).deliveries.back().error.find("interrupted"), std::string::npos);
+  EXPECT_EQ(hooks.places.at(key).load.message_position, 0);
+  EXPECT_EQ(hooks.places.at(key).load.failures, 0) << "the receiver is not to blame";
+  http.calls.clear();
+  at[url].answer = {};
+  at_end.clear();
+  start();
+  advance(seconds(3));
+  EXPECT_EQ(at[url].attempts, (std::vector<std::string>{"m1-1", "m1-1", "m1-2"}));
+}
+
 TEST_F(deliverer, stops_within_its_patience_saves_and_gives_back) {
   const auto key = hooks.add(acme, 1, url);
   start();
@@ -242,7 +265,9 @@ TEST_F(deliverer, stops_within_its_patience_saves_and_gives_back) {
   at[url].answer = [](const std::string&) { return -1; };
   mail(2);
   caf::anon_send(who, actors::stop_atom::value);
-  advance(seconds(6));
+  advance(milliseconds(900));
+  EXPECT_FALSE(ended(who)) << "what was sent just now may be answered still";
+  advance(milliseconds(200));
   EXPECT_TRUE(ended(who));
   EXPECT_EQ(hooks.places.at(key).load.message_position, 2) << "what was taken is saved, what hangs is not";
   EXPECT_TRUE(hooks.alive.empty());
