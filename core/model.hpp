@@ -193,6 +193,8 @@ struct envelope {
   std::string message_id;
   std::vector<std::string> in_reply_to, references;
   std::vector<std::string> notes;   ///< what was wrong with the header, in words
+  /// What says that no person wrote it: "bounce", "auto_reply", "auto_generated", "list", "bulk", and the field that says so. Empty: nothing does.
+  std::string automatic, automatic_reason;
 };
 
 /// Where a message came from: its identity (invariant 2). IMAP: folder, uid_validity, uid. POP3: uidl.

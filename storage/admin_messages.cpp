@@ -101,7 +101,12 @@ result<std::vector<stored_message>> pg_admin_store::feed(const caller& who, tena
   if (!may(who, tenant)) return missing();
   return link_.transact({tenant}, [&]() -> result<std::vector<stored_message>> {
     // Whoever gives out positions holds the tenant's head until his commit: what is visible has no gap that could be filled later.
-    const auto rows = channel ? link_.run(sql::feed_of_channel, tenant, after, limit, *channel) : link_.run(sql::feed, tenant, after, limit);
+    if (channel) return messages_of(link_.run(sql::feed_of_channel, tenant, after, limit, *channel), tenant);
+    // Only deleted channels and retention leave gaps: a page is nearly always the next `limit` positions. Of a range of that size every plan is a good one;
+    // without its end, a planner that has not looked since the feed grew reads and sorts all that follows, for every page.
+    const auto end = after > INT64_MAX - static_cast<std::int64_t>(limit) ? INT64_MAX : after + static_cast<std::int64_t>(limit);
+    auto rows = link_.run(sql::feed, tenant, after, limit, end);
+    if (static_cast<std::size_t>(rows.size()) < limit && end < INT64_MAX) rows = link_.run(sql::feed, tenant, after, limit, INT64_MAX);
     return messages_of(rows, tenant);
   });
 }

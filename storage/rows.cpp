@@ -219,6 +219,7 @@ std::string envelope_json(const envelope& e) {
   if (!e.in_reply_to.empty()) j["in_reply_to"] = e.in_reply_to;
   if (!e.references.empty()) j["references"] = e.references;
   if (!e.notes.empty()) j["notes"] = e.notes;
+  if (!e.automatic.empty()) j.update({{"automatic", e.automatic}, {"automatic_reason", e.automatic_reason}});
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -235,6 +236,8 @@ envelope envelope_of(std::string_view text) {
   e.in_reply_to = texts_of(j, "in_reply_to");
   e.references = texts_of(j, "references");
   e.notes = texts_of(j, "notes");
+  e.automatic = j.value("automatic", "");
+  e.automatic_reason = j.value("automatic_reason", "");
   return e;
 }
 

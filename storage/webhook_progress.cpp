@@ -112,8 +112,18 @@ result<events_read> pg_webhook_store::read(deliverer_id self, const reading& wha
       if (out.states.size() == what.limit) out.upto = out.states.back().position;
       return out;
     }
-    const auto rows = what.lane ? link_.run(sql::messages_of_channel_to_tell, k.tenant, what.after, out.head, *what.lane, what.limit)
-                                : link_.run(sql::messages_to_tell, k.tenant, what.after, out.head, array_of_channels(what.channels), what.limit);
+    // The next positions, not all up to the head: as in the feed. An empty stretch is a gap, and what lies beyond it is searched for.
+    const auto next = what.after + static_cast<std::int64_t>(what.limit);
+    if (!what.lane && what.channels.empty()) out.upto = std::min(out.head, next);
+    const auto look = [&] {
+      return what.lane ? link_.run(sql::messages_of_channel_to_tell, k.tenant, what.after, out.upto, *what.lane, what.limit)
+                       : link_.run(sql::messages_to_tell, k.tenant, what.after, out.upto, array_of_channels(what.channels), what.limit);
+    };
+    auto rows = look();
+    if (rows.empty() && out.upto < out.head) {
+      out.upto = out.head;
+      rows = look();
+    }
     auto messages = messages_of(rows, k.tenant);
     if (!messages) return fail(messages.error());
     out.messages = std::move(*messages);

@@ -34,7 +34,8 @@ std::string lower(std::string_view s) {
 /// Fields of a block, unfolded; the first of each name counts. Names in lower case.
 using fields = std::map<std::string, std::string, std::less<>>;
 
-fields read_fields(std::string_view& rest) {
+/// `wanted` empty: all of them.
+fields read_fields(std::string_view& rest, std::initializer_list<std::string_view> wanted = {}) {
   fields out;
   std::string* last = nullptr;
   for (std::size_t n = 0; !rest.empty() && n < limits::classify_fields; ++n) {
@@ -47,15 +48,19 @@ fields read_fields(std::string_view& rest) {
     const auto colon = line.find(':');
     last = nullptr;
     if (colon == std::string_view::npos) continue;
-    const auto [at, fresh] = out.try_emplace(lower(trim(line.substr(0, colon))), trim(line.substr(colon + 1)));
+    const auto name = trim(line.substr(0, colon));
+    if (wanted.size() > 0 && std::none_of(wanted.begin(), wanted.end(), [&](std::string_view w) { return equal_text(w, name); })) continue;
+    const auto [at, fresh] = out.try_emplace(lower(name), trim(line.substr(colon + 1)));
     if (fresh) last = &at->second;
   }
   return out;
 }
 
+/// Of every message that arrives: what plays no part is not copied.
 fields header_of(std::string_view raw) {
   auto header = raw.substr(0, std::min(header_end(raw), limits::header_parse_bytes));
-  return read_fields(header);
+  return read_fields(header, {"content-type", "from", "return-path", "x-failed-recipients", "auto-submitted", "x-autoreply", "x-autorespond", "x-auto-reply",
+                              "precedence", "list-id", "list-unsubscribe"});
 }
 
 std::string_view value(const fields& f, std::string_view name) {

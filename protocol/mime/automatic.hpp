@@ -2,7 +2,7 @@
 //
 // Owns:   the reading of Auto-Submitted (RFC 3834), lists, bulk, delivery reports (RFC 3464); the marks of quotes and signatures (best effort).
 // Never:  decides whether to answer: it says what the mail says about itself.
-// Used by: api. Threads: any.
+// Used by: the envelope (classify, for every message that arrives), api. Threads: any.
 #pragma once
 
 #include <optional>

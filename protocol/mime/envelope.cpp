@@ -12,6 +12,7 @@
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
 #include "protocol/mime/addresses.hpp"
+#include "protocol/mime/automatic.hpp"
 #include "protocol/mime/mime.hpp"
 #include "protocol/mime/text.hpp"
 
@@ -208,6 +209,9 @@ envelope parse_envelope(std::string_view raw) {
   collector collect(out);
   for (field_reader::item item; fields.next(item);) collect.take(item);
   collect.finish();
+  auto found = classify(header.substr(0, end));
+  out.automatic = std::move(found.kind);
+  out.automatic_reason = std::move(found.reason);
   return out;
 }
 

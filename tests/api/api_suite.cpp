@@ -366,6 +366,24 @@ TEST_F(api_suite, the_feed_is_ordered_and_its_cursor_goes_on) {
   EXPECT_EQ(r["items"][0]["source"]["protocol"], "imap");
 }
 
+TEST_F(api_suite, a_message_in_the_feed_says_all_that_it_says_alone) {
+  const auto channel = make_channel(tenant_);
+  deliver(channel, "From: \"A \\\" B\" <a@acme.test>\r\nSubject: say \"hi\" \\ \xF0\x9F\x98\x80 \xFF\r\nPrecedence: bulk\r\nReferences: <r@x.test>\r\n\r\n");
+  deliver(channel, raw_mail);
+  const auto items = api_.call("GET", in(tenant_, "/messages"), {}, key_).json()["items"];
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0]["from"][0]["name"], "A \" B");
+  EXPECT_EQ(items[0]["thread"], "r@x.test");
+  EXPECT_EQ(items[0]["automatic"]["kind"], "bulk");
+  EXPECT_EQ(items[0]["automatic"]["reason"], "Precedence: bulk");
+  EXPECT_EQ(items[1]["automatic"], nullptr);
+  for (const auto& m : items) {
+    auto alone = api_.call("GET", in(tenant_, "/messages/" + m["id"].get<std::string>()), {}, key_).json();
+    if (alone["automatic"].is_object()) alone["automatic"].erase("recipients");
+    for (const auto& [name, value] : m.items()) EXPECT_EQ(alone[name], value) << name;
+  }
+}
+
 TEST_F(api_suite, a_waiting_reader_is_woken_by_new_mail) {
   const auto channel = make_channel(tenant_);
   const auto start = mono_clock::now();

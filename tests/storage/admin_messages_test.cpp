@@ -38,6 +38,8 @@ TEST_F(feed_test, a_message_is_shown_as_it_was_stored) {
   m.envelope.date = store::time_of(1'600'000'000'000'000);
   m.envelope.message_id = "<1@acme.test>";
   m.envelope.references = {"<0@acme.test>"};
+  m.envelope.automatic = "list";
+  m.envelope.automatic_reason = "List-Id: x";
   store::commit_unit u;
   u.guard = guard;
   u.messages = {m};
@@ -67,6 +69,8 @@ TEST_F(feed_test, a_message_is_shown_as_it_was_stored) {
     EXPECT_EQ(g->envelope.subject, m.envelope.subject);
     EXPECT_EQ(g->envelope.message_id, m.envelope.message_id);
     EXPECT_EQ(g->envelope.references, m.envelope.references);
+    EXPECT_EQ(g->envelope.automatic, "list");
+    EXPECT_EQ(g->envelope.automatic_reason, "List-Id: x");
     EXPECT_TRUE(g->has_body);
     EXPECT_GT(g->received_at, store::time_of(1'600'000'000'000'000));
   }
@@ -97,6 +101,21 @@ TEST_F(feed_test, it_goes_on_from_any_position_for_all_or_for_one_channel) {
   EXPECT_EQ(from(channel_id{999}, 0, 10), list{});
 }
 
+TEST_F(feed_test, it_goes_on_behind_a_gap_longer_than_a_page) {
+  const auto t = tenant();
+  const auto a = channel(t).id, b = channel(t).id;
+  store::lease_guard ga, gb;
+  for (const auto& g : claim()) (g.channel == a ? ga : gb) = g;
+  deliver(ga, 1, {"1", "2"});
+  deliver(gb, 1, std::vector<std::string>(20, "gone"));
+  deliver(ga, 3, {"23", "24", "25"});
+  ASSERT_TRUE(store.delete_channel(anyone, t, b));
+  EXPECT_EQ(positions(must(store.feed(anyone, t, std::nullopt, 0, 3))), (std::vector<std::int64_t>{1, 2, 23}));
+  EXPECT_EQ(positions(must(store.feed(anyone, t, std::nullopt, 2, 2))), (std::vector<std::int64_t>{23, 24}));
+  EXPECT_EQ(positions(must(store.feed(anyone, t, std::nullopt, 24, 2))), (std::vector<std::int64_t>{25}));
+  EXPECT_TRUE(must(store.feed(anyone, t, std::nullopt, INT64_MAX - 1, 5)).empty());
+}
+
 TEST_F(feed_test, it_is_in_order_across_the_months) {
   const auto t = tenant();
   const auto guard = lease_of(channel(t).id);
@@ -111,9 +130,9 @@ TEST_F(feed_test, it_is_in_order_across_the_months) {
 
 TEST_F(feed_test, a_reader_never_passes_over_a_message_that_commits_late) {
   const auto t = tenant();
-  for (int i = 0; i < 4; ++i) channel(t);
+  constexpr int writing = 8, each = 20;
+  for (int i = 0; i < writing; ++i) channel(t);
   const auto guards = claim();
-  constexpr int each = 30;
   std::vector<std::thread> writers;
   for (const auto& g : guards) {
     writers.emplace_back([&, g] {
@@ -128,7 +147,7 @@ TEST_F(feed_test, a_reader_never_passes_over_a_message_that_commits_late) {
     });
   }
   std::int64_t last = 0;
-  while (last < 4 * each && !::testing::Test::HasFailure())
+  while (last < writing * each && !::testing::Test::HasFailure())
     for (const auto& m : must(store.feed(anyone, t, std::nullopt, last, 7))) {
       EXPECT_EQ(m.id.position, last + 1);
       last = m.id.position;

@@ -70,6 +70,30 @@ TEST_F(webhooks, an_endpoint_begins_where_the_feed_is_and_a_replay_goes_back) {
   EXPECT_EQ(must(hooks.replay(anyone, t, w.id, {}, store::time_of(0))), 0) << "since a time before everything";
 }
 
+TEST_F(webhooks, reading_goes_on_behind_a_gap_and_says_how_far_it_looked) {
+  const auto t = tenant();
+  const auto a = channel(t).id, b = channel(t).id;
+  store::lease_guard ga, gb;
+  for (const auto& g : claim()) (g.channel == a ? ga : gb) = g;
+  const auto w = endpoint(t);
+  deliver(ga, 1, {"1", "2"});
+  deliver(gb, 1, std::vector<std::string>(20, "gone"));
+  deliver(ga, 3, {"23", "24"});
+  ASSERT_TRUE(store.delete_channel(anyone, t, b));
+  const auto me = must(hooks.join("node-a", seconds(60)));
+  const auto mine = owned(me, w.id);
+  std::vector<std::int64_t> seen, upto;
+  for (std::int64_t after = 0; after < 24;) {
+    const auto read = must(hooks.read(me, reading(mine, after, 3)));
+    for (const auto& m : read.messages) seen.push_back(m.id.position);
+    ASSERT_GT(read.upto, after);
+    EXPECT_EQ(read.head, 24);
+    upto.push_back(after = read.upto);
+  }
+  EXPECT_EQ(seen, (std::vector<std::int64_t>{1, 2, 23, 24}));
+  EXPECT_LE(upto.size(), 3U) << "a gap is passed over with one look";
+}
+
 TEST_F(webhooks, two_deliverers_share_endpoints_and_a_dead_ones_come_to_the_other) {
   const auto t = tenant();
   std::set<webhook_id> all;

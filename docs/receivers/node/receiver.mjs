@@ -26,7 +26,9 @@ const server = createServer(async (request, response) => {
   const id = request.headers['webhook-id'];
   if (!seen.has(id)) {
     if (event.type === 'message.received') {
-      console.log(JSON.stringify({ id, channel: event.data.channel, sequence: event.data.sequence, subject: event.data.subject }));
+      const { channel, sequence, subject, automatic } = event.data;
+      // `automatic` says that no person wrote it (bounce, auto_reply, list ...): never answer such mail, or two robots write to each other for ever.
+      console.log(JSON.stringify({ id, channel, sequence, subject, automatic: automatic?.kind ?? null }));
     }
     appendFileSync(seenFile, `${id}\n`);
     seen.add(id);

@@ -47,6 +47,8 @@ class Receiver(BaseHTTPRequestHandler):
                 if event["type"] == "message.received":
                     data = event["data"]
                     shown = {"id": event_id, "channel": data["channel"], "sequence": data["sequence"], "subject": data["subject"]}
+                    # Says that no person wrote it (bounce, auto_reply, list ...): never answer such mail, or two robots write to each other for ever.
+                    shown["automatic"] = data["automatic"] and data["automatic"]["kind"]
                     print(json.dumps(shown), flush=True)
                 with SEEN_FILE.open("a") as f:
                     f.write(event_id + "\n")

@@ -67,6 +67,13 @@ TEST(envelope, reads_an_ordinary_header) {
   EXPECT_THAT(e.notes, IsEmpty());
 }
 
+TEST(envelope, says_when_no_person_wrote_it) {
+  const auto robot = mime::parse_envelope("Subject: away\r\nAuto-Submitted:\r\n auto-replied (vacation)\r\n\r\n");
+  EXPECT_EQ(robot.automatic, "auto_reply");
+  EXPECT_EQ(robot.automatic_reason, "Auto-Submitted: auto-replied (vacation)");
+  EXPECT_EQ(mime::parse_envelope(ordinary).automatic, "");
+}
+
 TEST(envelope, bare_line_feeds_are_read_alike) {
   std::string lf = ordinary;
   lf.erase(std::remove(lf.begin(), lf.end(), '\r'), lf.end());
