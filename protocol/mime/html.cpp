@@ -112,6 +112,9 @@ bool harmless_value(const std::string& v) {
       rest.erase(end, 1);
       rest.erase(at, function.size());
     }
+  // Only as part of a word: a negative length would move what it is about over what stands around it.
+  for (std::size_t at = rest.find('-'); at != std::string::npos; at = rest.find('-', at + 1))
+    if (at + 1 == rest.size() || rest[at + 1] < 'a' || rest[at + 1] > 'z') return false;
   return rest.find_first_not_of(signs) == std::string::npos;
 }
 

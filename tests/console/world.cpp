@@ -2,6 +2,7 @@
 //
 // Says where everything is in one line of JSON, then answers commands, one a line: what they ask for, as JSON. Ends with its input.
 //   deliver <address> <n> [image]   n messages (the last one with HTML that wants this image, and an attachment)
+//   hostile <address>       every document of the hostile corpus as a message; subject: its number
 //   revoke <account>        every grant of the account
 //   sql <statement>         the first column of the first row, behind the API's back
 #include <fmt/format.h>
@@ -9,6 +10,8 @@
 #include <iostream>
 #include <sstream>
 
+#include "core/base64.hpp"
+#include "tests/corpus/hostile_html.hpp"
 #include "tests/peers/dovecot_server.hpp"
 #include "tests/peers/files.hpp"
 #include "tests/peers/identity_provider.hpp"
@@ -64,6 +67,17 @@ json answer(const std::string& line, peers::dovecot_server& dovecot, peers::iden
     words >> n >> image;
     for (int i = 1; i <= n; ++i) dovecot.deliver(first, "INBOX", message(first, ++number, i == n, image));
     return {{"count", dovecot.count(first)}};
+  }
+  if (command == "hostile") {
+    int n = 0;
+    for (const auto html : corpus::hostile_html) {
+      dovecot.deliver(first, "INBOX",
+                      fmt::format("From: Eve <eve@evil.test>\r\nSubject: {}\r\nMessage-ID: <hostile-{}@console.test>\r\nMIME-Version: 1.0\r\n"
+                                  "Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+                                  n, n, base64_encode(html)));
+      ++n;
+    }
+    return {{"count", n}};
   }
   if (command == "revoke") {
     provider.revoke(first);

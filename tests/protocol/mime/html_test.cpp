@@ -3,6 +3,7 @@
 
 #include "core/limits.hpp"
 #include "protocol/mime/html.hpp"
+#include "tests/corpus/hostile_html.hpp"
 
 namespace mailherd::mime {
 namespace {
@@ -28,22 +29,7 @@ TEST(html, images_come_from_the_message_or_wait) {
 }
 
 TEST(html, hostile_corpus) {
-  const char* const corpus[] = {
-      "<script>alert(1)</script>", "<SCRIPT SRC=//evil.test/x.js></SCRIPT>", "<scr<script>ipt>alert(1)</scr</script>ipt>", "<img src=x onerror=alert(1)>",
-      "<img src='javascript:alert(1)'>", "<a href='javascript:alert(1)'>x</a>", "<a href=' \x01java\nscript:alert(1)'>x</a>", "<a href='JaVaScRiPt&colon;alert(1)'>x</a>",
-      "<a href='data:text/html,<script>alert(1)</script>'>x</a>", "<a href='vbscript:x'>x</a>", "<svg><script>alert(1)</script></svg>", "<svg/onload=alert(1)>",
-      "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>", "<iframe src='javascript:alert(1)'></iframe>", "<iframe srcdoc='<script>alert(1)</script>'>",
-      "<object data='x'></object><embed src='x'>", "<form action='https://evil.test'><input name=password><button>go</button></form>",
-      "<style>body{background:url(javascript:alert(1))}</style>", "<div style='background:url(https://evil.test/x)'>x</div>", "<div style='width: expression(alert(1))'>x</div>",
-      "<div style='color: r\\65 d; behavior: url(x)'>x</div>", "<meta http-equiv=refresh content='0;url=https://evil.test'>", "<base href='https://evil.test/'>",
-      "<link rel=stylesheet href='https://evil.test/x.css'>", "<!--[if IE]><script>alert(1)</script><![endif]-->", "<![CDATA[<script>alert(1)</script>]]>",
-      "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">", "<textarea><img title=\"</textarea><img src=x onerror=alert(1)>\"></textarea>",
-      "<title><img title=\"</title><img src=x onerror=alert(1)>\"></title>", "<template><script>alert(1)</script></template>", "<xmp><script>alert(1)</script></xmp>",
-      "<p id='x' class='y' name='z' onclick=alert(1) data-x=1 xmlns='q'>x</p>", "<a href=\"https://x.test/\" onmouseover=\"alert(1)\" style=\"position:fixed;top:0\">x</a>",
-      "<p title='\"><script>alert(1)</script>'>x</p>", "<p title='`onclick=alert(1)'>x</p>", "<video src=x onerror=alert(1)></video>", "<input autofocus onfocus=alert(1)>",
-      "<details open ontoggle=alert(1)>x</details>", "<b \"<script>alert(1)</script>\">hi</b>", "<img src=x:x onerror=\"alert(1)\"//", "</p></div></body><script>alert(1)</script>",
-      "<scr\0ipt>alert(1)</script>"};
-  for (const std::string html : corpus) {
+  for (const auto html : corpus::hostile_html) {
     const auto out = safe(html);
     for (const char* evil : {"<script", "<style", "<svg", "<math", "<iframe", "<object", "<embed", "<form", "<input", "<button", "<textarea", "<meta", "<base", "<link",
                              "<video", "<template", "<!--", "<!["})
@@ -61,6 +47,13 @@ TEST(html, hostile_corpus) {
       EXPECT_EQ(tag.find("srcdoc"), std::string::npos) << out;
     }
   }
+}
+
+TEST(html, nothing_moves_over_what_is_around_it) {
+  for (const std::string style : {"margin-top:-400px", "margin: 0 0 0 -4em", "margin:-.5em", "margin:1px - 2px", "text-indent:-9px", "letter-spacing:-9px", "position:fixed", "inset:0",
+                                  "transform:none", "z-index:9", "top:0", "float:left"})
+    EXPECT_EQ(safe("<p style='" + style + "'>x</p>"), "<p>x</p>") << style;
+  EXPECT_EQ(safe("<p style='font-family: Courier-New, sans-serif; background-color: #f0f-1'>x</p>"), "<p style=\"font-family: courier-new, sans-serif\">x</p>");
 }
 
 TEST(html, is_closed_bounded_and_stable) {
