@@ -22,7 +22,7 @@ namespace {
 class real_network final : public network {
  public:
   explicit real_network(network_options options)
-      : policy_(std::move(options.policy)), names_(std::make_unique<resolver>(std::move(options.lookup))) {}
+      : policy_(std::move(options.policy)), names_(std::make_unique<resolver>(std::move(options.lookup), std::move(options.lookup_clock))) {}
 
   ~real_network() override {
     // Threads first: after that nobody calls anything. Until it is gone the resolver may still post to the reactors, which refuse it.

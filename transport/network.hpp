@@ -44,6 +44,7 @@ struct network_options {
   std::string ca_file;        ///< further trusted authorities (PEM), besides the system's; empty: none
   std::string bind_address;   ///< source address for outgoing connections; empty: the system's choice
   lookup_function lookup;     ///< empty: getaddrinfo. Tests name their peers with it
+  std::function<mono_time()> lookup_clock;   ///< by which the cache of names ages; empty: the steady clock
 };
 
 class network {

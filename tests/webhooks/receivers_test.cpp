@@ -9,6 +9,7 @@
 #include <set>
 
 #include "tests/real_node/real_node.hpp"
+#include "tests/webhooks/receiver.hpp"
 
 namespace mailherd::test {
 namespace {
@@ -30,55 +31,6 @@ struct ending : ::testing::Environment {
   void TearDown() override { delete &the_node(); }
 };
 const auto* const ended_last = ::testing::AddGlobalTestEnvironment(new ending);
-
-/// A process of tests/webhooks/receiver.mjs.
-class receiver {
- public:
-  explicit receiver(const peers::temp_dir& dir, const std::string& name = "receiver") : log_(dir / (name + ".log")) {}
-
-  void start() {
-    const auto lines = read().size();
-    peers::process_options o;
-    o.argv = {"node", std::string(MAILHERD_SOURCE_DIR) + "/tests/webhooks/receiver.mjs", log_.string(), std::to_string(port)};
-    o.log_file = log_.string() + ".out";
-    process = std::make_unique<peers::process>(o);
-    process->wait_ready([&] { return read().size() > lines; }, seconds(30));
-    port = read().back()["listening"].get<int>();
-  }
-  void mode(const json& wanted) const {
-    ctl::client c({url(), {}});
-    const auto answer = c.send("POST", "/_mode", wanted, seconds(10));
-    if (!answer || answer->status != 204) throw peers::peer_error("the receiver does not take its mode");
-  }
-  [[nodiscard]] std::string url() const { return fmt::format("http://127.0.0.1:{}", port); }
-  [[nodiscard]] std::vector<json> read() const {
-    std::vector<json> all;
-    if (!std::filesystem::exists(log_)) return all;
-    const auto text = peers::read_file(log_);
-    for (std::size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) all.push_back(json::parse(text.substr(at, end - at)));
-    return all;
-  }
-  /// Sequences per channel in the order in which they came first.
-  [[nodiscard]] std::map<std::string, std::vector<int>> first_taken() const {
-    std::map<std::string, std::vector<int>> out;
-    std::set<std::string> seen;
-    for (const auto& e : read())
-      if (e.contains("taken") && e["type"] == "message.received" && seen.insert(e["id"].get<std::string>()).second)
-        out[e["channel"].get<std::string>()].push_back(e["sequence"].get<int>());
-    return out;
-  }
-  [[nodiscard]] std::size_t problems() const {
-    std::size_t n = 0;
-    for (const auto& e : read()) n += e.contains("problem") ? 1 : 0;
-    return n;
-  }
-
-  std::unique_ptr<peers::process> process;
-  int port = 0;
-
- private:
-  std::filesystem::path log_;
-};
 
 class receivers : public ::testing::Test {
  protected:
@@ -104,8 +56,8 @@ class receivers : public ::testing::Test {
       const auto sequence = static_cast<int>(wanted[channel].size()) + 1;
       wanted[channel].push_back(sequence);
       db.exec(fmt::format("INSERT INTO messages (tenant_id, position, channel_id, sequence, internal_date, size, uid_validity, uid, has_body, protocol, folder, uidl, "
-                          "problem, digest, envelope) VALUES ({}, {}, {}, {}, now(), 1, 1, {}, false, 'imap', 'INBOX', '', '', '', '{{\"subject\": \"hello {}\"}}')",
-                          t, ++position, channel.substr(1), sequence, sequence, sequence));
+                          "problem, digest, envelope) VALUES ({}, {}, {}, {}, now(), 1, 1, {}, false, 'imap', 'INBOX', '', '', '', '{{\"subject\": \"hello {}\"{}}}')",
+                          t, ++position, channel.substr(1), sequence, sequence, sequence, sequence == 1 ? R"(, "automatic": "list", "automatic_reason": "List-Id: x")" : ""));
     }
     db.exec(fmt::format("UPDATE feed_heads SET position = {} WHERE tenant_id = {}", position, t));
     db.exec("COMMIT");
@@ -267,6 +219,14 @@ class example {
       }
     return out;
   }
+  /// Of how many messages it says that no person wrote them.
+  [[nodiscard]] std::size_t robots() const {
+    std::size_t n = 0;
+    const auto text = peers::read_file(log_);
+    for (std::size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1)
+      if (text[at] == '{' && json::parse(text.substr(at, end - at))["automatic"] == "list") ++n;
+    return n;
+  }
   int port = 0;
 
  private:
@@ -286,6 +246,7 @@ class examples : public receivers {
     mail(5);
     EXPECT_TRUE(peers::wait_until([&] { return node.ask("GET", path(w))["position"] == "35"; }, seconds(90)));
     EXPECT_EQ(e.printed(), wanted) << "repeats are dropped";
+    EXPECT_EQ(e.robots(), channels.size()) << "the first message of each channel came from a list";
     ctl::client forger({fmt::format("http://127.0.0.1:{}", e.port), {}});
     const auto forged = forger.send("POST", "/", json{{"type", "message.received"}}, seconds(10));
     ASSERT_TRUE(forged);
