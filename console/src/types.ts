@@ -204,6 +204,7 @@ export interface Delivery {
   ms: number | null;
   status: number | null;
   error: string | null;
+  request: string | null;
   response: string | null;
 }
 /** Of a browser's flow, or of a device's. */

@@ -122,7 +122,7 @@ export class Console {
 
   /** An address of ours that webhooks are sent to. */
   async receiver() {
-    const hook = { status: 200, bodies: [], waiting: [] };
+    const hook = { status: 200, bodies: [], signatures: [], waiting: [] };
     const server = createServer((req, res) => {
       let text = '';
       req
@@ -131,6 +131,7 @@ export class Console {
         })
         .on('end', () => {
           hook.bodies.push(JSON.parse(text));
+          hook.signatures.push(req.headers['webhook-signature']);
           res.writeHead(hook.status).end();
           hook.waiting = hook.waiting.filter((w) => !w());
         });

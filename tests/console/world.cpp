@@ -4,6 +4,7 @@
 //   deliver <address> <n> [image]   n messages (the last one with HTML that wants this image, and an attachment)
 //   hostile <address>       every document of the hostile corpus as a message; subject: its number
 //   revoke <account>        every grant of the account
+//   approve <code> <account>   what somebody does on another device
 //   sql <statement>         the first column of the first row, behind the API's back
 #include <fmt/format.h>
 
@@ -45,7 +46,11 @@ peers::idp_options provider_options(const std::string& url) {
   peers::idp_options o;
   peers::idp_client client;
   client.redirect_uris = {url + "/oauth2/callback"};
-  o.clients = {client};
+  peers::idp_client daemon;
+  daemon.id = "daemon";
+  daemon.secret = "daemon-secret";
+  daemon.app_domain = "acme.test";
+  o.clients = {client, daemon};
   return o;
 }
 
@@ -81,6 +86,12 @@ json answer(const std::string& line, peers::dovecot_server& dovecot, peers::iden
   }
   if (command == "revoke") {
     provider.revoke(first);
+    return json::object();
+  }
+  if (command == "approve") {
+    std::string account;
+    words >> account;
+    provider.approve_device(first, account);
     return json::object();
   }
   if (command == "sql") return {{"value", node.query(line.substr(4)).value_or("")}};

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, call, type FieldError, get, useLoaded, useNews } from '../api';
 import { to } from '../route';
 import { sentence } from '../words';
-import type { Channel, Connect, Consent, OauthApp, Page, Protocol } from '../types';
+import type { Channel, Connect, Consent, Grant, OauthApp, Page, Protocol } from '../types';
 import { Button, Choices, Dialog, Field, Notice, Problem, SecretOnce, Time, toast, useAct } from '../ui/ui';
 
 export type Kind = 'password' | 'microsoft' | 'google' | 'custom';
@@ -27,9 +27,12 @@ export interface AuthInput {
   username: string;
   password: string;
   app: string;
-  grant: 'authorization_code' | 'client_credentials';
+  grant: Grant;
   mailbox: string;
 }
+/** Somebody has to consent: in the provider's window, or with a code on another device. */
+export const needsPerson = (a: AuthInput) => a.kind !== 'password' && a.grant !== 'client_credentials';
+
 export const noAuth: AuthInput = { kind: 'password', username: '', password: '', app: '', grant: 'authorization_code', mailbox: '' };
 
 export function authBody(a: AuthInput) {
@@ -132,6 +135,7 @@ export function AuthForm({
             onValue={(grant) => set({ grant })}
             options={[
               { value: 'authorization_code', title: 'A person, in a window', hint: 'Press Connect and sign in at the provider' },
+              { value: 'device_code', title: 'A person, elsewhere', hint: 'A code is shown here and entered on another device' },
               { value: 'client_credentials', title: 'The organisation', hint: "The application's own right, no person" },
             ]}
           />
@@ -145,7 +149,7 @@ export function AuthForm({
 
 export type Connecting =
   | { step: 'idle' }
-  | { step: 'waiting'; url: string; code?: string; refused?: string }
+  | { step: 'waiting'; url: string; code?: string; page?: string; refused?: string }
   | { step: 'closed'; refused?: string }
   | { step: 'failed'; error: ApiError }
   | { step: 'done'; channel: Channel };
@@ -157,6 +161,7 @@ interface Watch {
   closedAt: number;
   url: string;
   code?: string;
+  page?: string;
 }
 
 /** Opens the provider's window and watches the channel until the consent is there. The window belongs to the provider: nothing is read of it. */
@@ -194,28 +199,30 @@ export function useConnect(tenant: string, onDone?: (c: Channel) => void) {
         set({ step: 'closed', refused });
       }
     } else {
-      set({ step: 'waiting', url: w.url, code: w.code, refused });
+      set({ step: 'waiting', url: w.url, code: w.code, page: w.page, refused });
     }
   };
   useNews((news) => {
     if (news.kind !== 'mail' && (news.kind === 'all' || news.channel === watch.current?.before.id)) void look();
   });
 
-  /** In the click itself, or the browser refuses the window. `channel`: what to connect, perhaps made only now. */
-  const start = async (channel: () => Promise<Channel>, hint?: string | null) => {
+  /**
+   * In the click itself, or the browser refuses the window. `channel`: what to connect, perhaps made only now. A device's code needs no window: it is
+   * shown here and entered anywhere.
+   */
+  const start = async (channel: () => Promise<Channel>, hint?: string | null, device = false) => {
     end();
-    const popup = window.open('', 'mailherd-connect', 'popup,width=560,height=760');
+    const popup = device ? null : window.open('', 'mailherd-connect', 'popup,width=560,height=760');
     try {
       const before = await channel();
       const answer = await call<Connect>('POST', `/v1/tenants/${tenant}/channels/${before.id}/connect`, {
-        bind_browser: true,
-        ...(hint ? { login_hint: hint } : {}),
+        ...(device ? { flow: 'device' } : { bind_browser: true, ...(hint ? { login_hint: hint } : {}) }),
       });
-      // A grant of the kind device_code: the person types a code into the provider's page.
       const url = answer.authorize_url ?? answer.verification_uri_complete ?? answer.verification_uri ?? '';
       if (popup && !popup.closed) popup.location.href = url;
-      watch.current = { before, popup, closedAt: 0, url, code: answer.user_code, timer: window.setInterval(look, 1500) };
-      set({ step: 'waiting', url, code: answer.user_code });
+      const shown = { url, code: answer.user_code, page: answer.verification_uri };
+      watch.current = { before, popup, closedAt: 0, ...shown, timer: window.setInterval(look, 1500) };
+      set({ step: 'waiting', ...shown });
     } catch (error) {
       popup?.close();
       set({ step: 'failed', error: error as ApiError });
@@ -241,7 +248,7 @@ export function ConnectNotice({ state, cancel }: { state: Connecting; cancel: ()
         actions={
           <>
             <a class="button slim" href={state.url} target="mailherd-connect" rel="opener">
-              Open the window again
+              {state.code ? 'Open the page here' : 'Open the window again'}
             </a>
             <Button slim kind="quiet" onClick={cancel}>
               Stop waiting
@@ -249,13 +256,13 @@ export function ConnectNotice({ state, cancel }: { state: Connecting; cancel: ()
           </>
         }
       >
-        {state.code && (
-          <p>
-            Enter the code <b class="mono">{state.code}</b> in the window.
-          </p>
-        )}
         {state.refused ? (
           <>{state.refused} Go on in the window, or press the button again.</>
+        ) : state.code ? (
+          <>
+            On any device, open <span class="mono wrap-any">{state.page}</span>, enter the code{' '}
+            <b class="mono device-code">{state.code}</b> and sign in with the account that owns the mailbox.
+          </>
         ) : (
           <>Sign in with the account that owns the mailbox and allow access in the provider's window. Nothing changes until that is done.</>
         )}

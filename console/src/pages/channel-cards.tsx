@@ -50,7 +50,7 @@ export function SignInCard({
           {app && ` · ${providers[app.provider]}`}
         </dd>
         <dt>Account</dt>
-        <dd>{c.auth.account ?? <span class="muted">not known yet</span>}</dd>
+        <dd>{c.auth.account ?? <span class="muted">{c.auth.grant === 'client_credentials' ? "the application's own" : 'not known yet'}</span>}</dd>
         {c.auth.mailbox && (
           <>
             <dt>Shared mailbox</dt>
@@ -180,7 +180,7 @@ const toneOf = (e: ChannelEvent): Tone => {
   if (e.kind === 'switch') return ({ done: 'good', failed: 'bad', running: 'busy' } as Record<string, Tone>)[e.state ?? ''] ?? 'off';
   return 'off';
 };
-const stateWords = (e: ChannelEvent) => (e.kind === 'state' ? (states[e.state as Channel['state']]?.name ?? e.state) : e.state);
+const stateWords = (e: ChannelEvent) => states[e.state as Channel['state']]?.name ?? e.state;
 const actorWords = (a: string | null) => (a === 'node' ? 'by itself' : a ? `by ${a}` : '');
 
 export function Events({ path, id }: { path: string; id: string }) {

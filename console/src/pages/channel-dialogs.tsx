@@ -4,7 +4,7 @@ import { type ApiError, call, useLoaded } from '../api';
 import type { Channel, Node, OauthApp } from '../types';
 import { Button, Dialog, Field, FormError, Notice, Problem, Shown, toast, useAct } from '../ui/ui';
 import { plural, span } from '../words';
-import { AuthForm, authBody, type AuthInput, hostOf, kindOfApp, noAuth, type useConnect } from './auth';
+import { AuthForm, authBody, type AuthInput, hostOf, kindOfApp, needsPerson, noAuth, type useConnect } from './auth';
 
 export function SwitchDialog({
   c,
@@ -30,14 +30,14 @@ export function SwitchDialog({
           app: c.auth.app ?? '',
           mailbox: c.auth.mailbox ?? '',
           username: c.address,
-          grant: c.auth.grant === 'client_credentials' ? 'client_credentials' : 'authorization_code',
+          grant: c.auth.grant ?? 'authorization_code',
         };
   const [auth, setAuth] = useState(present);
   const [host, setHost] = useState('');
   const act = useAct();
   const wanted = hostOf(auth.kind, c.incoming.protocol);
   const other = wanted !== '' && wanted !== c.incoming.host;
-  const person = auth.kind !== 'password' && auth.grant === 'authorization_code';
+  const person = needsPerson(auth);
   const store = async () => {
     await call('PUT', `${path}/auth`, authBody(auth));
     if (host) await call('PATCH', path, { incoming: { host } });
@@ -48,14 +48,15 @@ export function SwitchDialog({
     if (person) {
       // The window is opened in this click; what was stored is seen by the dialog's page.
       let refused: ApiError | null = null;
-      await connect.start(async () => {
+      const stored = async () => {
         try {
           return await store();
         } catch (error) {
           refused = error as ApiError;
           throw error;
         }
-      }, c.address);
+      };
+      await connect.start(stored, c.address, auth.grant === 'device_code');
       if (refused) {
         connect.cancel();
         await act.run(async () => {

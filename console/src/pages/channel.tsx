@@ -33,7 +33,7 @@ function One({ c, path, channel, app, session }: { c: Channel; path: string; cha
   const test = useAct();
   const act = useAct();
   const reconnect = reconnectWords(c);
-  const start = () => connect.start(async () => c, c.auth.mailbox ? c.auth.account : c.address || c.auth.account);
+  const start = () => connect.start(async () => c, c.auth.mailbox ? c.auth.account : c.address || c.auth.account, c.auth.grant === 'device_code');
   const runTest = () =>
     test.run(async () => {
       setReport(null);

@@ -4,7 +4,7 @@ import { ApiError, call, useLoaded } from '../api';
 import { go, to } from '../route';
 import type { Channel, Protocol, TestReport, Tls } from '../types';
 import { Button, Card, Check, Confirm, Field, FormError, Head, Notice, Shown, toast, useAct } from '../ui/ui';
-import { AuthForm, authBody, type AuthInput, ConnectNotice, hostOf, type Kind, noAuth, useConnect } from './auth';
+import { AuthForm, authBody, type AuthInput, ConnectNotice, hostOf, type Kind, needsPerson, noAuth, useConnect } from './auth';
 import { Report } from './report';
 
 interface Spec {
@@ -185,7 +185,7 @@ export function NewChannelPage({ tenant }: { tenant: string }) {
   const base = `/v1/tenants/${tenant}/channels`;
   const connect = useConnect(tenant, setMade);
   const set = (part: Partial<Spec>) => setSpec((now) => ({ ...now, ...part }));
-  const person = auth.kind !== 'password' && auth.grant === 'authorization_code';
+  const person = needsPerson(auth);
   const connected = Boolean(made?.auth.account) && made?.state !== 'consent_pending';
 
   const choose = (a: AuthInput) => {
@@ -207,14 +207,15 @@ export function NewChannelPage({ tenant }: { tenant: string }) {
   };
   const startConnect = async () => {
     let refused: ApiError | null = null;
-    await connect.start(async () => {
+    const kept = async () => {
       try {
         return await keep();
       } catch (e) {
         refused = e as ApiError;
         throw e;
       }
-    }, s.address);
+    };
+    await connect.start(kept, s.address, auth.grant === 'device_code');
     if (refused) {
       connect.cancel();
       await act.run(async () => {

@@ -31,8 +31,8 @@ const allEvents: [string, string][] = [
 ];
 const bodies: [string, string][] = [
   ['envelope', 'Who, what, when, and links'],
-  ['text', 'and its text'],
-  ['raw', 'and the raw message, up to a size'],
+  ['text', 'Who, what, when, links, and its text'],
+  ['raw', 'Who, what, when, links, and the raw message up to a size'],
 ];
 
 function HookState({ w }: { w: Webhook }) {
@@ -305,7 +305,7 @@ export function WebhookPage({ tenant, id }: { tenant: string; id: string }) {
                 <dt>Channels</dt>
                 <dd>{w.channels.length === 0 ? 'all' : plural(w.channels.length, 'channel')}</dd>
                 <dt>Sent of a message</dt>
-                <dd>{w.body}</dd>
+                <dd>{bodies.find(([b]) => b === w.body)?.[1] ?? w.body}</dd>
                 {w.old_secret_until && (
                   <>
                     <dt>Earlier secret</dt>
@@ -402,6 +402,7 @@ const words: Record<Delivery['state'], string> = {
 
 function Deliveries({ items, path, tenant, again }: { items: Delivery[]; path: string; tenant: string; again: () => void }) {
   const act = useAct();
+  const [shown, show] = useState<Delivery | null>(null);
   const retry = (id: string) =>
     act.run(async () => {
       await call('POST', `${path}/deliveries/${id}/retry`);
@@ -456,6 +457,11 @@ function Deliveries({ items, path, tenant, again }: { items: Delivery[]; path: s
                   {d.error && <div class="muted">{d.error}</div>}
                 </td>
                 <td class="right">
+                  {(d.request || d.response) && (
+                    <Button slim kind="quiet" onClick={() => show(d)} label={`Show request and response of ${d.webhook_id}`}>
+                      Show
+                    </Button>
+                  )}
                   {d.state === 'dead' && d.id && (
                     <Button slim busy={act.busy} onClick={() => retry(d.id!)} label={`Retry ${d.webhook_id}`}>
                       Retry
@@ -467,8 +473,37 @@ function Deliveries({ items, path, tenant, again }: { items: Delivery[]; path: s
           </tbody>
         </table>
       </div>
+      {shown && <Exchange d={shown} onClose={() => show(null)} />}
     </>
   );
+}
+
+/** The last attempt as both sides saw it. */
+function Exchange({ d, onClose }: { d: Delivery; onClose: () => void }) {
+  return (
+    <Dialog title="Request and response" onClose={onClose} wide>
+      <h3>Sent</h3>
+      <pre class="code short" tabIndex={0} role="region" aria-label="Request">
+        {readable(d.request) || 'Nothing was sent.'}
+      </pre>
+      <h3>Answered{d.status !== null && ` with ${d.status}`}</h3>
+      <pre class="code short" tabIndex={0} role="region" aria-label="Response">
+        {readable(d.response) || (d.error ?? 'An empty body.')}
+      </pre>
+      <div class="actions">
+        <Button onClick={onClose}>Close</Button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** JSON in lines, if it is whole; otherwise as it is: only the beginning is kept. */
+function readable(body: string | null) {
+  try {
+    return JSON.stringify(JSON.parse(body ?? ''), null, 2);
+  } catch {
+    return body ?? '';
+  }
 }
 
 function Replay({ path, onClose }: { path: string; onClose: () => void }) {
