@@ -9,6 +9,8 @@ namespace mailherd::actors {
 
 namespace {
 constexpr backoff_policy successor_retry{seconds(5), seconds(300), 2.0, 0.5};
+/// A server that counts sessions is asked again so soon, while one of ours is logging out.
+constexpr seconds leaving_look{1};
 /// A session that ended sooner proves nothing: a server that always hangs up is not to be asked again at once for ever.
 constexpr seconds short_life{60};
 /// A lost connection is rarely the message's fault; so many at the same message are.
@@ -144,6 +146,10 @@ void channel_fetcher::successor_failed(const error& reason, std::int64_t generat
   log(log_level::warning, "successor failed; the serving session stays", {{"error", describe(reason)}});
   if (reason.code == failure::fenced) return lose();
   if (reason.code == failure::too_many_connections) {
+    if (crowded_) {   // one that is logging out is counted until it has gone: two may be allowed all the same
+      successor_at_ = now() + leaving_look;
+      return arm();
+    }
     one_session_only_ = true;
     return open_successor();
   }

@@ -255,6 +255,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
 
   link_ptr serving_, successor_;
   std::vector<link_ptr> leaving_;                 ///< logged out, not ended yet
+  bool crowded_ = false;                          ///< there were some when the successor began
   std::uint64_t last_epoch_ = 0, last_request_ = 0;
 
   // the work in hand

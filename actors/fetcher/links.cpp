@@ -80,6 +80,7 @@ void channel_fetcher::open_successor() {
     drop_serving();
     return open_serving();
   }
+  crowded_ = !leaving_.empty();
   successor_ = std::make_unique<link>();
   open(*successor_);
 }

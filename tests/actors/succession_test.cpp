@@ -75,6 +75,24 @@ TEST_F(succession, breaks_before_it_makes_where_one_session_is_allowed_and_only_
   EXPECT_EQ(imap.logins.size(), tries + 1);
 }
 
+TEST_F(succession, a_session_that_is_still_logging_out_does_not_make_a_gap_where_two_are_allowed) {
+  imap.sessions_at_most = 2;
+  imap.on_command = [](auto& session, const auto& c) -> std::optional<std::string> {
+    return session.number() == 1 && c.name == "LOGOUT" ? std::optional("") : std::nullopt;   // it takes its time
+  };
+  start_all();
+  put_credential(password("secret"));
+  advance(milliseconds(100));
+  ASSERT_EQ(imap.selected(), 2U) << story();
+  put_credential(password("secret"));
+  advance(std::chrono::minutes(2));
+  EXPECT_EQ(record().observed_generation, 3);
+  const auto third = place("*opened", place("*opened 2") + 1);
+  ASSERT_NE(third, std::string::npos) << story();
+  EXPECT_LT(third, place("*closed 2")) << story();
+  EXPECT_EQ(imap.selected(), 1U);
+}
+
 TEST_F(succession, the_old_session_serves_while_the_token_endpoint_is_away) {
   use_oauth2();
   start_all();
