@@ -161,9 +161,10 @@ std::string words_for_error(provider_kind provider, std::string_view error, std:
   const bool known = std::any_of(rows.begin(), rows.end(), [&](const error_row& r) { return r.name == error; });
   const error_reply reply{provider, 400, known ? std::string(error) : std::string(), {}, aadsts_numbers(description)};
   constexpr std::string_view status = "HTTP 400";   // there was none: the words came through the browser
-  auto words = classify(reply).detail;
-  if (words.starts_with(status)) words.erase(0, std::min(words.size(), status.size() + 2));
-  return words.empty() ? "it gave no reason that is known" : words;
+  const auto told = classify(reply);
+  std::string_view words = told.detail;
+  if (words.starts_with(status)) words.remove_prefix(std::min(words.size(), status.size() + 2));
+  return words.empty() ? "it gave no reason that is known" : std::string(words);
 }
 
 result<std::string> consent_url(const oauth_app& app, protocol_kind protocol, const consent_request& what) {
