@@ -36,6 +36,7 @@ test::cluster_options options_for(unsigned channels, unsigned rate) {
   o.password = mail::password;
   o.user = [](unsigned n) { return mail::user(n); };
   o.patience = patience;
+  o.look_every = std::chrono::milliseconds(100);
   return o;
 }
 
@@ -47,8 +48,11 @@ class run {
   run(double scale, const judge_function& judge)
       : judge_(judge),
         channels_(test::number_of_environment("CLUSTER_CHANNELS", 3 * times(scale, 1'000))),
-        mail_({.mailboxes = channels_, .messages = 0, .hibernate = true, .sessions_per_mailbox = 3}),
-        herd_(mail_.server(), database_, options_for(channels_, std::max(10U, times(scale, 50)))) {}
+        // Awake: a session that hibernates while it is about to tell of a message forgets it until the next, which would be taken for our delay.
+        mail_({.mailboxes = channels_, .messages = 0, .hibernate = false, .sessions_per_mailbox = 3}),
+        herd_(mail_.server(), database_, options_for(channels_, std::max(10U, times(scale, 50)))) {
+    if (!peers::dovecot_server::allow_idle_sessions(2 * channels_)) throw peers::peer_error("fs.inotify.max_user_instances cannot be raised");
+  }
 
   void all() {
     const auto began = clock::now();
@@ -73,7 +77,6 @@ class run {
     fmt::print("  {} channels on three nodes, served after {:.1f} s: a {}, b {}, c {}; {} messages a second, lease {} s\n", channels_,
                std::chrono::duration<double>(clock::now() - t0).count(), herd_.held_by("a"), herd_.held_by("b"), herd_.held_by("c"),
                herd_.options().rate, herd_.options().ttl);
-    if (!mail_.wait_hibernated(std::chrono::minutes(3))) throw peers::peer_error("Dovecot's sessions do not hibernate");
   }
 
   void leases() {
@@ -202,7 +205,7 @@ void idle(double scale, const judge_function& judge) {
   how.patience = std::chrono::minutes(12);
   real_cluster herd(server.server(), database, how);
   herd.start();
-  if (!server.wait_hibernated(std::chrono::minutes(3))) throw peers::peer_error("Dovecot's sessions do not hibernate");
+  static_cast<void>(server.wait_hibernated(std::chrono::minutes(2)));  // two descriptors each: past its limit some stay awake, which is only memory
   const auto load = herd.load_of(renewals_seen);
   fmt::print("{}\n", load.most);
   judge(fmt::format("cluster: statements of a node with {} idle channels, for {:.0f} s", channels, load.seconds), load.statements / load.seconds,

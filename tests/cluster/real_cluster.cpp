@@ -175,8 +175,11 @@ std::string real_cluster::logs() {
 }
 
 bool real_cluster::wait(const condition& so) {
+  auto next = clock::now();
   return peers::wait_until(
       [&] {
+        if (clock::now() < next) return false;
+        next = clock::now() + how_.look_every;
         try {
           return so();
         } catch (const std::exception&) {

@@ -39,6 +39,7 @@ struct cluster_options {
   std::filesystem::path ca_file = {};  ///< empty: the mail server's own
   std::string password = "secret";
   std::function<std::string(unsigned)> user = [](unsigned n) { return "u" + std::to_string(n) + "@acme.test"; };
+  std::chrono::milliseconds look_every{5};        ///< at what is waited for: looks cost the machine that is measured
   std::chrono::seconds patience = real_node::patience;             ///< for whatever is waited for
   std::map<std::string, variables> own_env = {};                   ///< settings of single nodes
   std::map<std::string, std::vector<std::string>> launchers = {};  ///< what starts single nodes: a program and its arguments before the node's
