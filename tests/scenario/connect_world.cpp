@@ -16,6 +16,7 @@ peers::dovecot_options connect_peers::server_options(peers::test_ca& ca, const s
   peers::dovecot_options o;
   o.tls = ca.issue();
   o.key_dir = keys;
+  o.max_userip_connections = connections_allowed;
   return o;
 }
 

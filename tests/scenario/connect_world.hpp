@@ -17,6 +17,9 @@
 
 namespace mailherd::test {
 
+/// Of one mailbox at a time: the least with which a successor can be made before its predecessor goes.
+constexpr unsigned connections_allowed = 2;
+
 struct connect_peers {
   peers::temp_dir dir{"connect"};
   peers::test_ca ca{dir.path()};
