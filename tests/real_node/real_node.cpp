@@ -69,7 +69,8 @@ void real_node::start() {
   metrics_url_ = told(log_file(), from, "metrics");
   auto token = given.empty() ? peers::read_file(data() / "admin-token") : given;
   token.erase(token.find_last_not_of("\r\n ") + 1);
-  client_ = std::make_unique<ctl::client>(ctl::endpoint{url_, secret<>(std::move(token))});
+  token_ = secret<>(std::move(token));
+  client_ = another_client();
   process_->wait_ready(
       [&] {
         const auto answer = client_->send("GET", "/readyz", {}, seconds(10));
@@ -95,6 +96,8 @@ ctl::json real_node::ask(const std::string& method, const std::string& path, con
   if (answer->status / 100 != 2) throw peer_error(fmt::format("{} {}: {} {}", method, path, answer->status, answer->body));
   return answer->body.empty() ? ctl::json() : ctl::json::parse(answer->body);
 }
+
+std::unique_ptr<ctl::client> real_node::another_client() const { return std::make_unique<ctl::client>(ctl::endpoint{url_, token_}); }
 
 std::string real_node::metrics() {
   ctl::client scraper({metrics_url_, {}});

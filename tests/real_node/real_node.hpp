@@ -45,6 +45,8 @@ class real_node {
   // ---- the API ----
   /// The answer's JSON; throws if the status is not 2xx.
   ctl::json ask(const std::string& method, const std::string& path, const std::optional<ctl::json>& body = {});
+  /// For a thread of its own.
+  [[nodiscard]] std::unique_ptr<ctl::client> another_client() const;
   std::string metrics();
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
 
@@ -71,6 +73,7 @@ class real_node {
   std::vector<std::pair<std::string, std::string>> env_;
   std::vector<std::string> launcher_;
   std::unique_ptr<peers::process> process_;
+  secret<> token_;
   std::unique_ptr<ctl::client> client_;
   std::string url_, metrics_url_;
 };
