@@ -132,9 +132,11 @@ connection::connection(const std::string& url) : link_(with_limits(url)) {
   never_reconnect(link_);
   link_.set_verbosity(pqxx::connection_base::terse);
   work_ = std::make_unique<pqxx::nontransaction>(link_);
+  // A node that is frozen between two statements holds its channels' and tenants' rows: mail of other nodes waits for them. No transaction here waits for
+  // anything but the database and a processor, so that one which is idle for seconds is such a one, and loses nothing that it would not have repeated.
   work_->exec(
       "SET client_min_messages = warning; SET TimeZone = 'UTC'; SET statement_timeout = '60s'; SET lock_timeout = '20s';"
-      "SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = on; SET bytea_output = hex; SET jit = off");
+      "SET idle_in_transaction_session_timeout = '5s'; SET synchronous_commit = on; SET bytea_output = hex; SET jit = off");
   const auto rights = work_->exec("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user");
   if (!rights.empty() && rights[0][0].as<bool>()) work_->exec(fmt::format("SET ROLE {}", unprivileged_role));
 }

@@ -63,6 +63,20 @@ TEST_F(commit_test, a_lease_that_was_given_back_is_no_lease) {
   EXPECT_EQ(store.set_state(guard(1, 11), {}).error().code, failure::fenced);
 }
 
+TEST_F(commit_test, a_writer_that_freezes_in_mid_transaction_holds_others_up_for_seconds_only) {
+  const auto frozen = database.connect();
+  store::commit_outcome outcome{fail(failure::internal), 0, 0, 0};
+  const auto done = frozen->transact({}, [&]() -> result<void> {
+    frozen->run(store::sql::query{"hold", "SELECT 1 FROM feed_heads WHERE tenant_id = 1 FOR NO KEY UPDATE"});
+    outcome = commit(unit(guard(1, 11), {mail(1, "a")}));   // while nothing comes from the other one
+    return {};
+  });
+  EXPECT_TRUE(outcome.status) << describe(outcome.status.error());
+  EXPECT_FALSE(done) << "its transaction is over";
+  EXPECT_EQ(done.error().code, failure::store_unavailable);
+  expect_gapless();
+}
+
 TEST_F(commit_test, the_same_commit_twice_stores_once) {
   ASSERT_EQ(commit(unit(guard(1, 11), {mail(1, "a"), mail(2, "b")})).stored, 2);
   const auto again = commit(unit(guard(1, 11), {mail(1, "a"), mail(2, "b"), mail(3, "c")}));
