@@ -178,6 +178,9 @@ export interface Webhook {
   events: string[];
   channels: string[];
   body: 'envelope' | 'text' | 'raw';
+  raw_bytes: number;
+  max_in_flight: number;
+  max_per_second: number | null;
   enabled: boolean;
   disabled_reason: string | null;
   circuit: 'open' | 'closed';

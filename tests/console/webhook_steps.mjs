@@ -86,6 +86,28 @@ async function newSecret(c) {
   await c.shot('webhook-secret');
 }
 
+/** Bounds that the node refuses are explained where they were typed; good ones hold. */
+async function bounds(c) {
+  await c.page.getByRole('button', { name: 'Edit', exact: true }).click();
+  const dialog = c.page.getByRole('dialog');
+  await dialog.getByLabel('Requests at once').fill('1000');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.getByText(/Requests at once .*64/).waitFor();
+  await accessible(c, 'endpoint with a bound that is refused');
+  await c.shot('webhook-edit');
+  const channel = (await c.api('GET', `/v1/tenants/${c.tenant}/channels?limit=1`)).items[0].id;
+  await dialog.getByLabel('Requests at once').fill('3');
+  await dialog.getByLabel('Requests a second, at most').fill('20');
+  await dialog.getByLabel('Channels').fill(channel);
+  await dialog.getByLabel('What is sent of a message').selectOption('raw');
+  await dialog.getByLabel('Raw message up to, in bytes').fill('2048');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await c.page.getByText('3 requests, 20 a second').waitFor();
+  const id = c.page.url().split('/').pop();
+  const now = await c.api('GET', `/v1/tenants/${c.tenant}/webhooks/${id}`);
+  assert.deepEqual([now.channels, now.body, now.raw_bytes, now.max_in_flight, now.max_per_second], [[channel], 'raw', 2048, 3, 20]);
+}
+
 async function end(c) {
   await c.page.getByRole('button', { name: 'Disable', exact: true }).click();
   await c.page.locator('.head .badge', { hasText: 'Disabled' }).waitFor();
@@ -101,5 +123,6 @@ export const webhookSteps = [
   ['what was given up is tried again', retry],
   ['a replay sends everything once more', replay],
   ['a new secret signs beside the old one', newSecret],
+  ['an endpoint is bounded, and told of one channel', bounds],
   ['an endpoint is disabled and deleted', end],
 ];

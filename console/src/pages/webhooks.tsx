@@ -7,7 +7,6 @@ import {
   Badge,
   Button,
   Card,
-  Check,
   Choices,
   Confirm,
   Dialog,
@@ -24,16 +23,7 @@ import {
   useAct,
 } from '../ui/ui';
 import { count, plural, type Tone } from '../words';
-
-const allEvents: [string, string][] = [
-  ['message.received', 'A message was received'],
-  ['channel.state_changed', "A channel's state changed"],
-];
-const bodies: [string, string][] = [
-  ['envelope', 'Who, what, when, and links'],
-  ['text', 'Who, what, when, links, and its text'],
-  ['raw', 'Who, what, when, links, and the raw message up to a size'],
-];
+import { bodies, HookDialog } from './webhook-dialog';
 
 function HookState({ w }: { w: Webhook }) {
   if (!w.enabled) return <Badge tone={w.disabled_reason ? 'bad' : 'off'}>Disabled</Badge>;
@@ -126,56 +116,6 @@ export function WebhooksPage({ tenant }: { tenant: string }) {
         />
       )}
     </>
-  );
-}
-
-function HookDialog({ tenant, hook, onClose, onDone }: { tenant: string; hook: Webhook | null; onClose: () => void; onDone: (w: Webhook) => void }) {
-  const [url, setUrl] = useState(hook?.url ?? '');
-  const [events, setEvents] = useState(hook?.events ?? allEvents.map(([e]) => e));
-  const [body, setBody] = useState<string>(hook?.body ?? 'envelope');
-  const act = useAct();
-  const submit = async (e: Event) => {
-    e.preventDefault();
-    const base = `/v1/tenants/${tenant}/webhooks`;
-    const done = await act.run(() => call<Webhook>(hook ? 'PATCH' : 'POST', hook ? `${base}/${hook.id}` : base, { url: url.trim(), events, body }));
-    if (done) onDone(done);
-  };
-  return (
-    <Dialog title={hook ? 'Edit endpoint' : 'Add endpoint'} onClose={onClose}>
-      <form class="stack" onSubmit={submit}>
-        <Field
-          label="Address"
-          name="url"
-          type="url"
-          value={url}
-          onValue={setUrl}
-          errors={act.error?.fields}
-          placeholder="https://example.com/mailherd"
-          focus
-          required
-        />
-        <fieldset class="stack">
-          <legend>Events</legend>
-          {allEvents.map(([e, words]) => (
-            <Check
-              key={e}
-              label={words}
-              hint={e}
-              checked={events.includes(e)}
-              onValue={(on) => setEvents(on ? [...events, e] : events.filter((x) => x !== e))}
-            />
-          ))}
-        </fieldset>
-        <Field label="What is sent of a message" name="body" value={body} onValue={setBody} errors={act.error?.fields} options={bodies} />
-        <FormError error={act.error} shown={['url', 'body']} />
-        <div class="actions">
-          <Button kind="primary" type="submit" busy={act.busy} disabled={!url.trim() || events.length === 0}>
-            {hook ? 'Save' : 'Add'}
-          </Button>
-          <Button onClick={onClose}>Cancel</Button>
-        </div>
-      </form>
-    </Dialog>
   );
 }
 
@@ -303,9 +243,14 @@ export function WebhookPage({ tenant, id }: { tenant: string; id: string }) {
                 <dt>Events</dt>
                 <dd>{w.events.join(', ')}</dd>
                 <dt>Channels</dt>
-                <dd>{w.channels.length === 0 ? 'all' : plural(w.channels.length, 'channel')}</dd>
+                <dd class="wrap-any">{w.channels.length === 0 ? 'all' : w.channels.join(', ')}</dd>
                 <dt>Sent of a message</dt>
                 <dd>{bodies.find(([b]) => b === w.body)?.[1] ?? w.body}</dd>
+                <dt>At once</dt>
+                <dd>
+                  {plural(w.max_in_flight, 'request')}
+                  {w.max_per_second !== null && `, ${count(w.max_per_second)} a second`}
+                </dd>
                 {w.old_secret_until && (
                   <>
                     <dt>Earlier secret</dt>
