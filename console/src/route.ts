@@ -8,6 +8,7 @@ export function useRoute() {
   useEffect(() => {
     const changed = () => set(read());
     addEventListener('hashchange', changed);
+    changed(); // one may have gone on between the first picture and this
     return () => removeEventListener('hashchange', changed);
   }, []);
   const [path, query = ''] = at.split('?');
