@@ -7,14 +7,8 @@ namespace mailherd::actors {
 
 using store::webhook_key;
 
-namespace {
-
-mono_time clock_now(deliverer_actor::pointer self) { return self->clock().now(); }
-
-}  // namespace
-
 void deliverer_state::send(const webhook_key& key, place& p, told_event event) {
-  const auto began = clock_now(self);
+  const auto began = self->clock().now();
   const auto number = ++requests;
   caf::weak_actor_ptr me{self->ctrl()};
   const auto done = [this, me, number](result<net::http_reply> answer) {
@@ -47,7 +41,7 @@ void deliverer_state::on_answer(std::uint64_t number, const result<net::http_rep
   const auto [key, serial, event, began] = std::move(at->second);
   under_way.erase(at);
   const auto v = judge(answer, env->wall_now());
-  const auto took = std::chrono::duration_cast<milliseconds>(clock_now(self) - began);
+  const auto took = std::chrono::duration_cast<milliseconds>(self->clock().now() - began);
   env->report->webhook_delivery(v.what == verdict::kind::taken);
   if (auto* p = find(key, serial); p != nullptr && p->at) {
     const auto before = p->at->bytes();
@@ -79,7 +73,7 @@ void deliverer_state::interrupt(mono_time began_until) {
     const auto r = std::move(at->second);
     at = under_way.erase(at);
     if (auto* p = find(r.key, r.serial); p != nullptr && p->at) {
-      p->at->interrupted(r.event, std::chrono::duration_cast<milliseconds>(clock_now(self) - r.began), env->wall_now());
+      p->at->interrupted(r.event, std::chrono::duration_cast<milliseconds>(self->clock().now() - r.began), env->wall_now());
       touched(r.key, *p);
     }
   }

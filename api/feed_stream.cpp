@@ -34,11 +34,7 @@ void feed_stream::look(std::function<void(result<std::string>)> on_piece, mono_t
     if (!items) return on_piece(fail(items.error()));
     if (!items->empty()) {
       std::string text;
-      for (const auto& m : *items) {
-        text += fmt::format("id: {}\nevent: message.received\ndata: ", m.id.position);
-        write_json(text, m);
-        text += "\n\n";
-      }
+      for (const auto& m : *items) text += fmt::format("id: {}\nevent: message.received\ndata: {}\n\n", m.id.position, dump(to_json(m)));
       self->after_ = items->back().id.position;
       return on_piece(std::move(text));
     }

@@ -54,7 +54,7 @@ feed_question read_question(const call& c, const std::string& after, const char*
 }
 
 response feed_answer(const feed_question& q, const std::vector<store::stored_message>& items) {
-  return json_answer(200, message_page(items, std::to_string(items.empty() ? q.after : items.back().id.position)));
+  return json_answer(200, dump(to_page(items, std::to_string(items.empty() ? q.after : items.back().id.position))));
 }
 
 // Is there such a tenant and channel, and where does a reading since a time begin? On a storage worker.
@@ -245,7 +245,7 @@ void newest(service& s, const call& c) {
       if (auto mine = db.admin.get_channel(c->who, c->tenant, *channel); !mine) return s.failed(mine.error());
     auto items = db.admin.newest(c->who, c->tenant, channel, before, limit);
     if (!items) return s.failed(items.error());
-    return json_answer(200, message_page(*items, items->size() < limit ? "" : std::to_string(items->back().id.position)));
+    return json_answer(200, dump(to_page(*items, items->size() < limit ? "" : std::to_string(items->back().id.position))));
   });
 }
 

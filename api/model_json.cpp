@@ -16,6 +16,18 @@ namespace {
 out_json time_or_null(const std::optional<wall_time>& t) { return t ? out_json(rules::format_time(*t)) : out_json(nullptr); }
 out_json text_or_null(const std::string& s) { return s.empty() ? out_json(nullptr) : out_json(s); }
 
+std::string hex(const sha256_digest& digest) {
+  std::string s;
+  for (const auto byte : digest) s += fmt::format("{:02x}", byte);
+  return s;
+}
+
+out_json addresses(const std::vector<mail_address>& all) {
+  auto list = out_json::array();
+  for (const auto& a : all) list.push_back({{"name", a.name}, {"address", a.address}});
+  return list;
+}
+
 out_json incoming(const incoming_settings& in) {
   out_json j{{"protocol", to_string(in.protocol)}, {"host", in.host}, {"port", in.port}, {"tls", to_string(in.tls)}};
   j["folder"] = in.protocol == protocol_kind::imap ? out_json(in.folder) : out_json(nullptr);
@@ -181,6 +193,46 @@ out_json to_json(const store::channel_event& e) {
   return {{"id", to_string(e.id)},          {"at", rules::format_time(e.at)},   {"kind", e.kind},
           {"state", text_or_null(e.state)}, {"reason", text_or_null(e.reason)}, {"detail", text_or_null(e.detail)},
           {"actor", text_or_null(e.actor)}};
+}
+
+namespace {
+
+/// The conversation's first message as far as this one knows (RFC 5322, 3.6.4): messages with the same `thread` belong together.
+out_json thread_of(const envelope& e) {
+  if (!e.references.empty()) return e.references.front();
+  if (!e.in_reply_to.empty()) return e.in_reply_to.front();
+  return text_or_null(e.message_id);
+}
+
+}  // namespace
+
+out_json to_json(const store::stored_message& m) {
+  out_json j{{"id", to_string(m.id)},
+             {"channel", to_string(m.channel)},
+             {"sequence", m.sequence},
+             {"received_at", rules::format_time(m.received_at)},
+             {"internal_date", rules::format_time(m.internal_date)},
+             {"size", m.size},
+             {"sha256", m.has_body ? out_json(hex(m.digest)) : out_json(nullptr)},
+             {"from", addresses(m.envelope.from)},
+             {"to", addresses(m.envelope.to)},
+             {"cc", addresses(m.envelope.cc)},
+             {"subject", m.envelope.subject},
+             {"date", time_or_null(m.envelope.date)},
+             {"message_id", text_or_null(m.envelope.message_id)},
+             {"in_reply_to", m.envelope.in_reply_to},
+             {"references", m.envelope.references},
+             {"thread", thread_of(m.envelope)},
+             {"automatic", nullptr}};
+  if (!m.envelope.automatic.empty()) j["automatic"] = {{"kind", m.envelope.automatic}, {"reason", m.envelope.automatic_reason}};
+  if (m.source.protocol == protocol_kind::imap)
+    j["source"] = {
+        {"protocol", "imap"}, {"folder", m.source.folder}, {"uid_validity", m.source.uid_validity.value}, {"uid", m.source.uid.value}};
+  else
+    j["source"] = {{"protocol", "pop3"}, {"uidl", m.source.uidl}};
+  j["has_body"] = m.has_body;
+  j["problem"] = text_or_null(m.problem);
+  return j;
 }
 
 out_json to_json(const store::node_record& n) {

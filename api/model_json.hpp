@@ -26,9 +26,6 @@ out_json to_json(const oauth_app& a);
 out_json to_json(const channel_record& c);
 out_json to_json(const store::channel_event& e);
 out_json to_json(const store::stored_message& m);
-/// The same as text, behind what `out` holds already; and a page of it, as to_page.
-void write_json(std::string& out, const store::stored_message& m);
-std::string message_page(const std::vector<store::stored_message>& items, const std::string& next);
 out_json to_json(const store::node_record& n);
 out_json to_json(const actors::test_report& r);
 out_json to_json(const store::consent& c);

@@ -193,23 +193,8 @@ std::string format_time(wall_time t) {
   const year_month_day date{day};
   const auto in_day = t - day;
   const auto s = duration_cast<seconds>(in_day).count();
-  const int year = static_cast<int>(date.year());
-  if (year < 0 || year > 9999)
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", year, static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), s / 3600,
-                       s / 60 % 60, s % 60, (in_day % seconds(1)).count());
-  // Two to a message, tens of thousands of messages a second: by hand.
-  std::string out = "0000-00-00T00:00:00.000000Z";
-  const auto put = [&](std::size_t at, std::size_t width, std::int64_t n) {
-    for (; width > 0; n /= 10) out[at + --width] = static_cast<char>('0' + n % 10);
-  };
-  put(0, 4, year);
-  put(5, 2, static_cast<unsigned>(date.month()));
-  put(8, 2, static_cast<unsigned>(date.day()));
-  put(11, 2, s / 3600);
-  put(14, 2, s / 60 % 60);
-  put(17, 2, s % 60);
-  put(20, 6, (in_day % seconds(1)).count());
-  return out;
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                     static_cast<unsigned>(date.day()), s / 3600, s / 60 % 60, s % 60, (in_day % seconds(1)).count());
 }
 
 }  // namespace mailherd::api::rules

@@ -1,7 +1,5 @@
 #include "api/webhook_words.hpp"
 
-#include <fmt/format.h>
-
 #include "api/model_json.hpp"
 #include "api/rules.hpp"
 #include "core/base64.hpp"
@@ -33,15 +31,8 @@ result<std::optional<std::string>> read_raw(store::session& db, const store::sto
 }  // namespace
 
 result<std::optional<std::string>> webhook_words::message(store::session& db, const store::webhook_spec& to, const store::stored_message& m) const {
-  const auto self = base_ + "/v1/tenants/" + to_string(m.id.tenant) + "/messages/" + to_string(m.id);
-  if (to.body == store::webhook_body::envelope) {   // the most frequent by far: without a detour through a tree
-    auto text = fmt::format(R"({{"type":"{}","timestamp":"{}","data":)", store::event_type(store::event_kind::message), rules::format_time(m.received_at));
-    write_json(text, m);
-    text.pop_back();
-    text += R"(,"links":{"self":)" + out_json(self).dump() + R"(,"raw":)" + (m.has_body ? out_json(self + "/raw").dump() : "null") + "}}}";
-    return std::optional(std::move(text));
-  }
   auto data = to_json(m);
+  const auto self = base_ + "/v1/tenants/" + to_string(m.id.tenant) + "/messages/" + to_string(m.id);
   data["links"] = {{"self", self}, {"raw", m.has_body ? out_json(self + "/raw") : out_json(nullptr)}};
   if (to.body == store::webhook_body::text && m.has_body) {
     auto raw = read_raw(db, m, limits::webhook_parse_bytes);
