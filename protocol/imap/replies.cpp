@@ -220,7 +220,7 @@ error engine::refusal_error(const command* c, std::string_view status, std::stri
 }
 
 void engine::on_tagged(std::string_view tag, std::string_view rest) {
-  const auto id = tag.size() > 1 && tag.front() == 'A' ? whole_number<command_id>(tag.substr(1)) : std::nullopt;
+  const command_id id = tag.size() > 1 && tag.front() == 'A' ? whole_number<command_id>(tag.substr(1)).value_or(0) : 0;
   const auto it = std::find_if(queue_.begin(), queue_.end(), [&](const command& c) { return c.sent && id == c.id; });
   if (it == queue_.end()) {
     if (tag == "DONE" && equal_text(rest.substr(0, 4), "BAD ") && quirks_.meet(quirk::crossed_done)) return;
