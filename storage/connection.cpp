@@ -45,6 +45,8 @@ std::string first_line(std::string_view text) {
   return clean_text(text.substr(0, std::min(text.find('\n'), std::size_t{200})));
 }
 
+std::string setting_of(scope who) { return who.only ? std::to_string(who.only.value) : std::string("*"); }
+
 failure failure_of(std::string_view sqlstate) {
   const auto starts = [&](std::string_view prefix) { return sqlstate.substr(0, prefix.size()) == prefix; };
   // Connection lost, resources short, server stopping or a standby, deadlock or serialization: repeating may help.
@@ -167,8 +169,17 @@ result<void> connection::execute(const std::string& text) {
 std::string connection::quoted(const std::string& identifier) { return link_.quote_name(identifier); }
 
 void connection::begin(scope who) {
-  work_->exec(fmt::format("BEGIN; SET LOCAL mailherd.tenant = '{}'", who.only ? std::to_string(who.only.value) : std::string("*")));
+  work_->exec(fmt::format("BEGIN; SET LOCAL mailherd.tenant = '{}'", setting_of(who)));
   in_transaction_ = true;
+}
+
+/// No statement relies on what was set before it: each comes through here or through begin().
+void connection::speak_for(scope who) {
+  auto wanted = setting_of(who);
+  if (wanted == session_scope_) return;
+  session_scope_.clear();   // unknown, if this fails
+  work_->exec(fmt::format("SET mailherd.tenant = '{}'", wanted));
+  session_scope_ = std::move(wanted);
 }
 
 void connection::commit() {

@@ -121,10 +121,15 @@ class connection {
     }
   }
 
-  /// Runs one statement in a transaction of its own.
+  /// Runs one statement, which is a transaction of its own: one round trip, two if the connection spoke for somebody else before.
   template <class... Args>
   result<pqxx::result> once(scope who, const sql::query& q, const Args&... args) {
-    return transact(who, [&]() -> result<pqxx::result> { return run(q, args...); });
+    try {
+      speak_for(who);
+      return run(q, args...);
+    } catch (...) {
+      return fail(failed());
+    }
   }
 
   /// One statement of the transaction under way. Throws what pqxx throws: only inside `transact`.
@@ -148,6 +153,7 @@ class connection {
  private:
   explicit connection(const std::string& url);
   void begin(scope who);
+  void speak_for(scope who);
   void commit();
   void rollback();
   error failed() noexcept;
@@ -155,6 +161,7 @@ class connection {
   pqxx::connection link_;
   std::unique_ptr<pqxx::nontransaction> work_;
   std::unordered_set<const sql::query*> prepared_;
+  std::string session_scope_;     ///< mailherd.tenant outside of transactions; empty: never set
   bool in_transaction_ = false;
   bool broken_ = false;
 };

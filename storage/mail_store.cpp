@@ -148,9 +148,7 @@ result<void> pg_mail_store::set_state(const lease_guard& guard, const state_chan
     const bool newest = change.switching_to == 0 || change.switching_to == before[0][3].as<std::int64_t>();
     const auto switching = change.switching && newest ? std::optional(std::string(to_string(*change.switching))) : std::nullopt;
     link_.run(sql::set_state, guard.tenant, guard.channel, state, change.reason, change.detail, change.next_attempt_at, change.throttled_until,
-              change.last_success_at, change.observed_generation, switching, change.switch_error, change.token_expires_at);
-    if (!change.account.empty() && change.observed_generation)
-      link_.run(sql::set_account, guard.tenant, guard.channel, *change.observed_generation, change.account);
+              change.last_success_at, change.observed_generation, switching, change.switch_error, change.token_expires_at, change.account);
     const bool moved = text(before[0][0]) != state || text(before[0][1]) != change.reason;
     const bool switched = switching && text(before[0][2]) != *switching;
     news = moved || switched;
@@ -179,42 +177,46 @@ result<void> pg_mail_store::touch_success(const std::vector<std::pair<lease_guar
 
 // ---- credentials ------------------------------------------------------------------------------------------------------------------------
 
+/// Not in one transaction, which would not show one moment either (each statement sees what is committed when it begins): a credential that is gone
+/// by then is an error, and the change that took it away makes the caller load again.
 result<mail_store::channel_load> pg_mail_store::load_channel(tenant_id tenant, channel_id channel) {
-  return link_.transact({tenant}, [&]() -> result<channel_load> {
-    const auto rows = link_.run(sql::load_channel, tenant, channel);
-    if (rows.empty()) return fail(failure::not_found, "no such channel");
-    channel_load out;
-    auto record = channel_of(rows[0], tenant, channel, &keys_);
-    if (!record) return fail(record.error());
-    out.record = std::move(*record);
-    out.limits = {rows[0]["max_channels"].as<std::int64_t>(), rows[0]["max_message_bytes"].as<std::int64_t>()};
-    const auto load = [&](std::int64_t generation) -> result<mailherd::credential> {
-      const auto found = link_.run(sql::load_credential, tenant, channel, generation);
-      if (found.empty()) return fail(failure::not_found, "the credential is gone");
-      return credential_of(found[0], tenant, channel, generation, keys_);
-    };
-    auto newest = load(out.record.generation);
-    if (!newest) return fail(newest.error());
-    out.credential = std::move(*newest);
-    out.serving = out.credential;
-    if (out.record.observed_generation > 0 && out.record.observed_generation != out.record.generation) {
-      if (auto serving = load(out.record.observed_generation)) {
-        out.serving = std::move(*serving);
-      } else if (serving.error().code != failure::not_found) {
-        return fail(serving.error());
-      }
+  const auto rows = link_.once({tenant}, sql::load_channel, tenant, channel);
+  if (!rows) return fail(rows.error());
+  if (rows->empty()) return fail(failure::not_found, "no such channel");
+  const auto row = (*rows)[0];
+  channel_load out;
+  auto record = channel_of(row, tenant, channel, &keys_);
+  if (!record) return fail(record.error());
+  out.record = std::move(*record);
+  out.limits = {row["max_channels"].as<std::int64_t>(), row["max_message_bytes"].as<std::int64_t>()};
+  const auto load = [&](std::int64_t generation) -> result<mailherd::credential> {
+    const auto found = link_.once({tenant}, sql::load_credential, tenant, channel, generation);
+    if (!found) return fail(found.error());
+    if (found->empty()) return fail(failure::not_found, "the credential is gone");
+    return credential_of((*found)[0], tenant, channel, generation, keys_);
+  };
+  auto newest = load(out.record.generation);
+  if (!newest) return fail(newest.error());
+  out.credential = std::move(*newest);
+  out.serving = out.credential;
+  if (out.record.observed_generation > 0 && out.record.observed_generation != out.record.generation) {
+    if (auto serving = load(out.record.observed_generation)) {
+      out.serving = std::move(*serving);
+    } else if (serving.error().code != failure::not_found) {
+      return fail(serving.error());
     }
-    if (out.credential.type == auth_type::oauth2 || out.serving.type == auth_type::oauth2) {
-      const auto id = out.credential.type == auth_type::oauth2 ? out.credential.app : out.serving.app;
-      const auto found = link_.run(sql::get_app, tenant, id);
-      if (!found.empty()) {
-        auto app = app_of(found[0], &keys_);
-        if (!app) return fail(app.error());
-        out.app = std::move(*app);
-      }
+  }
+  if (out.credential.type == auth_type::oauth2 || out.serving.type == auth_type::oauth2) {
+    const auto id = out.credential.type == auth_type::oauth2 ? out.credential.app : out.serving.app;
+    const auto found = link_.once({tenant}, sql::get_app, tenant, id);
+    if (!found) return fail(found.error());
+    if (!found->empty()) {
+      auto app = app_of((*found)[0], &keys_);
+      if (!app) return fail(app.error());
+      out.app = std::move(*app);
     }
-    return out;
-  });
+  }
+  return out;
 }
 
 // ---- apps that are refused ----------------------------------------------------------------------------------------------------------------

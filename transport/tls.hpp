@@ -63,7 +63,8 @@ class tls_channel {
 
   io_step read(char* to, std::size_t size);
   io_step write(const char* from, std::size_t size);
-  /// Decrypted bytes lie ready: the socket may never become readable for them.
+  /// Bytes were taken from the socket and not yet handed on, decrypted or not, perhaps not a whole record: the socket may never become readable
+  /// for them.
   [[nodiscard]] bool has_pending() const;
   /// Sends close_notify, best effort.
   void shutdown();

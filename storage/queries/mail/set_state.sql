@@ -1,3 +1,7 @@
+-- What a channel's fetcher says of it. $13 is the account that the credential turned out to belong to; empty: nothing is known.
+WITH named AS (
+  UPDATE credentials SET account = $13 WHERE tenant_id = $1 AND channel_id = $2 AND generation = $9 AND account <> $13 AND $13 <> ''
+)
 UPDATE channel_status
 SET since = CASE WHEN state = $3 AND reason = $4 THEN since ELSE now() END,
     state = $3, reason = $4, detail = $5, next_attempt_at = mailherd_time($6), throttled_until = mailherd_time($7),
