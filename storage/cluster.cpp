@@ -101,15 +101,25 @@ result<void> pg_mail_store::drop_old_partitions(const std::string& parent, std::
   const auto old = link_.once({}, sql::old_partitions, parent, days);
   if (!old) return fail(old.error());
   for (const auto& row : *old) {
-    auto done = link_.execute(fmt::format("DROP TABLE IF EXISTS {}", link_.quoted(text(row[0]))));
-    if (!done) return done;
+    // It needs the whole table for a moment. Behind a long read (a dump) every commit would wait behind it in turn: tried again with the next sweep.
+    auto done = link_.execute(fmt::format("SET LOCAL lock_timeout = '1s'; DROP TABLE IF EXISTS {}", link_.quoted(text(row[0]))));
+    if (!done && done.error().code != failure::timed_out) return done;
   }
   return {};
 }
 
 result<void> pg_mail_store::sweep() {
+  const auto mine = link_.once({}, sql::try_sweep_lock);
+  if (!mine) return fail(mine.error());
+  if (!(*mine)[0][0].as<bool>()) return {};   // another node is at it
+  auto done = sweep_alone();
+  // Past an error too: the connection is used further. If it broke, the lock went with it.
+  if (const auto over = link_.once({}, sql::end_sweep); !over && done) return fail(over.error());
+  return done;
+}
+
+result<void> pg_mail_store::sweep_alone() {
   auto done = link_.transact({}, [&]() -> result<void> {
-    if (!link_.run(sql::try_sweep_lock)[0][0].as<bool>()) return {};   // another node is at it
     link_.run(sql::sweep_partitions_ahead);
     link_.run(sql::sweep_keys);
     link_.run(sql::sweep_lives);

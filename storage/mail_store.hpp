@@ -64,6 +64,7 @@ class pg_mail_store final : public mail_store {
 
  private:
   result<std::vector<std::string>> some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls);
+  result<void> sweep_alone();
   result<void> drop_old_partitions(const std::string& parent, std::int64_t days);
 
   connection& link_;

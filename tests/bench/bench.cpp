@@ -301,6 +301,10 @@ void start_up(const settings& s) {
   const auto channels = s.times(1'000);
   fmt::print("{} channels from start to serving\n", channels);
   mail server({.mailboxes = channels, .messages = 0, .hibernate = true, .sessions_per_mailbox = 3});
+  if (!s.alone) {
+    const auto plain = s.driver("floor_client", server, server.server().imaps_port());
+    fmt::print("  a client that signs in, selects and logs out: {:.2f} ms of CPU per mailbox\n", plain.cpu_seconds * 1000 / static_cast<double>(channels));
+  }
   herd node(server);
   for (std::size_t i = 0; i < channels; ++i) node.add(i);
   node.wait_active(channels);

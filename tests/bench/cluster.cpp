@@ -96,6 +96,17 @@ class run {
                  in_motion() == "0";
         });
   }
+  /// What happens to a node that holds few channels shows nothing.
+  unsigned holding(const char* node) {
+    const auto held = herd_.held_by(node);
+    if (held < channels_ / 6) throw peers::peer_error(fmt::format("{} holds {} of {} channels", node, held, channels_));
+    return held;
+  }
+  void stop(const std::string& name) {
+    if (herd_.node(name).terminate() == 0) return;
+    ++disorderly_;
+    fmt::print("  {} did not end in order: {}\n", name, peers::tail(herd_.node(name).log_file(), 3000));
+  }
   std::string in_motion() { return herd_.sql("SELECT count(*) FROM channel_leases WHERE wanted IS NOT NULL"); }
 
   void tell_gap(const std::string& what) {
@@ -107,7 +118,7 @@ class run {
   }
 
   void drain() {
-    const auto had = herd_.held_by("b");
+    const auto had = holding("b");
     const auto cost = herd_.event(
         "drain b, asked of a", [this] { herd_.node("a").ask("POST", "/v1/cluster/nodes/b/drain"); }, [this] { return herd_.held_by("b") == 0; });
     const auto what = fmt::format("cluster: drain of {} channels", had);
@@ -119,7 +130,7 @@ class run {
     herd_.event(
         "stop and start b",
         [this] {
-          herd_.node("b").terminate();
+          stop("b");
           herd_.node("b").start();
         },
         [this] { return herd_.all_served(); });
@@ -129,7 +140,7 @@ class run {
   }
 
   void kill() {
-    const auto had = herd_.held_by("c");
+    const auto had = holding("c");
     const auto theirs = herd_.mailboxes_of("c");
     const auto cost = herd_.event(
         "SIGKILL of c", [this] { herd_.node("c").kill(); }, [this] { return herd_.held_by("c") == 0 && herd_.all_served(); },
@@ -168,8 +179,7 @@ class run {
         [&] {
           for (const char* name : {"a", "b", "c"}) {
             const auto t0 = clock::now();
-            if (herd_.node(name).terminate() != 0)
-              fmt::print("  {} did not end in order: {}\n", name, peers::tail(herd_.node(name).log_file(), 3000));
+            stop(name);
             longest_stop = std::max(longest_stop, std::chrono::duration<double>(clock::now() - t0).count());
             herd_.node(name).start();
           }
@@ -180,6 +190,7 @@ class run {
   }
 
   void compare() {
+    judge_("cluster: nodes that were asked to stop and did not in order", disorderly_, "", 0, false);
     const auto end = herd_.compare();
     if (!end.first.empty()) fmt::print("  {}\n", end.first);
     judge_("cluster: after all of it, and the rolling restart: lost", static_cast<double>(end.lost), "", 0, false);
@@ -193,6 +204,7 @@ class run {
   test::test_database database_;
   real_cluster herd_;
   real_cluster::outcome normal_;
+  unsigned disorderly_ = 0;
 };
 
 /// Database statements of one node with channels that have nothing to do, each with a real mailbox.

@@ -6,6 +6,7 @@
 // Threads: one.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ class private_network {
   static constexpr const char* near_other = "10.77.2.1";
   static constexpr const char* far_other = "10.77.2.2";  ///< of the node: where it is asked
   static constexpr const char* both = "10.77.0.0/16";
+
+  /// From the node to this port of near_other, as the kernel of this side knows them.
+  static std::size_t connections_to(std::uint16_t port);
 
   /// Of the wire to the database. Frames go to an address that nobody has: they are sent, and nobody takes them.
   void cut();

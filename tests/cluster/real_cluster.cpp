@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "tests/corpus/corpus.hpp"
 
@@ -241,7 +242,7 @@ real_cluster::database_load real_cluster::load_of(double renewals) {
 // ---- one event and what it cost -------------------------------------------------------------------------------------------------------------
 
 double real_cluster::outcome::delay(double q) const {
-  return delays.empty() ? 0 : delays[static_cast<std::size_t>(q * static_cast<double>(delays.size() - 1))];
+  return delays.empty() ? std::numeric_limits<double>::infinity() : delays[static_cast<std::size_t>(q * static_cast<double>(delays.size() - 1))];
 }
 
 real_cluster::outcome real_cluster::event(const std::string& what, const std::function<void()>& happen, const condition& over,
@@ -267,8 +268,9 @@ std::vector<double> real_cluster::delays_since(system_clock::time_point began, c
   pqxx::nontransaction work(link);
   const auto us = std::chrono::duration_cast<std::chrono::microseconds>(began.time_since_epoch()).count();
   const std::lock_guard lock(guard_);
-  for (const auto& row :
-       work.exec(fmt::format("SELECT encode(digest, 'hex'), mailherd_us(received_at) FROM messages WHERE received_at >= mailherd_time({})", us))) {
+  // When its commit was visible: received_at is when its transaction began, and does not know of what that waited for.
+  for (const auto& row : work.exec(fmt::format(
+           "SELECT encode(digest, 'hex'), mailherd_us(pg_xact_commit_timestamp(xmin)) FROM messages WHERE received_at >= mailherd_time({})", us))) {
     const auto sent = sent_.find(row[0].c_str());
     if (sent == sent_.end() || sent->second.at < began || (of && !of(sent->second.mailbox))) continue;
     out.push_back(static_cast<double>(row[1].as<std::int64_t>()) / 1e6 - std::chrono::duration<double>(sent->second.at.time_since_epoch()).count());

@@ -103,7 +103,7 @@ class real_cluster {
   struct outcome {
     double seconds = 0;          ///< from its beginning until it was over
     std::vector<double> delays;  ///< of the mail that was sent meanwhile, arrival to stored, sorted
-    /// q in 0..1; 0 without mail.
+    /// q in 0..1; infinite without mail: nothing was shown then.
     [[nodiscard]] double delay(double q) const;
   };
   /// Does it, waits until it is over and the mail that came meanwhile is stored; prints a line. `of`: only the mail of these mailboxes counts.

@@ -324,5 +324,42 @@ TEST_F(lease_test, old_months_are_dropped_and_coming_ones_made) {
   EXPECT_EQ(commit(unit(guard(1, 11), {mail(1, "a")})).status.error().code, failure::fenced) << "its lease was taken away above; the partition of today is there";
 }
 
+/// A month of 100 days ago, which is past a retention of 60.
+class old_month_test : public lease_test {
+ protected:
+  old_month_test() { database.query("SELECT mailherd_make_partition('messages', now() - interval '100 days')"); }
+  [[nodiscard]] bool is_there() const {
+    return database.query("SELECT to_regclass('messages_' || to_char(date_trunc('month', (now() - interval '100 days') AT TIME ZONE 'UTC'), 'YYYYMM')) IS NOT NULL") == "t";
+  }
+  store::pg_mail_store forgetful{*link, *keys, 60, 14};
+  std::unique_ptr<store::connection> other = *store::connection::open(database.url());
+};
+
+TEST_F(old_month_test, one_node_sweeps_at_a_time_from_the_beginning_to_the_end) {
+  ASSERT_TRUE(other->execute("SELECT pg_advisory_lock(728451, 2)"));   // another node in the middle of its sweep
+  ASSERT_TRUE(forgetful.sweep());
+  EXPECT_TRUE(is_there()) << "dropped beside the sweep of another node";
+  other.reset();   // it died
+  ASSERT_TRUE(forgetful.sweep());
+  EXPECT_FALSE(is_there());
+  other = *store::connection::open(database.url());
+  store::pg_mail_store next(*other, *keys, 60, 14);
+  database.query("SELECT mailherd_make_partition('messages', now() - interval '100 days')");
+  ASSERT_TRUE(next.sweep());
+  EXPECT_FALSE(is_there()) << "the lock of the sweep before was kept";
+}
+
+TEST_F(old_month_test, a_long_read_delays_the_end_of_a_month_and_not_the_mail) {
+  pqxx::connection dump(database.url());
+  {
+    pqxx::work reads(dump);
+    reads.exec("SELECT count(*) FROM messages");
+    ASSERT_TRUE(forgetful.sweep()) << "what is in the way now is no error: it is tried again";
+    EXPECT_TRUE(is_there());
+  }
+  ASSERT_TRUE(forgetful.sweep());
+  EXPECT_FALSE(is_there());
+}
+
 }  // namespace
 }  // namespace mailherd::test

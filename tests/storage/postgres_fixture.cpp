@@ -114,7 +114,7 @@ class server {
     peers::process_options how;
     how.argv = {(programs() / "postgres").string(), "-D", data.string()};
     for (const std::string setting : {"shared_buffers=48MB", "max_wal_size=512MB", "shared_preload_libraries=pg_stat_statements",
-                                      "log_min_messages=warning", "timezone=UTC"})
+                                      "track_commit_timestamp=on", "log_min_messages=warning", "timezone=UTC"})
       how.argv.insert(how.argv.end(), {"-c", setting});
     const auto& s = settings();
     for (const std::string& setting : {fmt::format("listen_addresses={}", s.listen), fmt::format("max_connections={}", s.connections)})
