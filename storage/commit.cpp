@@ -36,6 +36,15 @@ identity identity_of(const commit_unit& unit, const incoming_message& m) {
   return {unit.guard.channel.value, m.source.uid_validity.value, m.source.uid.value, m.source.folder, m.source.uidl, unit.guard.server};
 }
 
+std::string_view word_of(named_by names) {
+  switch (names) {
+    case named_by::unknown: return "";
+    case named_by::uidl: return "uidl";
+    case named_by::digest: return "digest";
+  }
+  return "";
+}
+
 bool has_body(const incoming_message& m) { return m.body != nullptr || bool(m.blob); }
 
 /// One group on its way through its transaction.
@@ -265,7 +274,7 @@ class group {
       if (!holds(i) || !u.move_cursor) continue;
       const auto& c = *u.move_cursor;
       link_.run(sql::put_cursor, u.guard.tenant, u.guard.channel, to_string(u.protocol), u.folder, c.uid_validity.value, c.last_uid.value, c.after_uid.value,
-                c.reconcile_upto.value, static_cast<std::int64_t>(c.highest_modseq), c.baseline, c.initialised, u.guard.server);
+                c.reconcile_upto.value, static_cast<std::int64_t>(c.highest_modseq), c.baseline, c.initialised, u.guard.server, word_of(c.names));
     }
   }
 

@@ -11,6 +11,21 @@ namespace mailherd::store {
 
 namespace {
 
+std::string_view word_of(identities here) {
+  switch (here) {
+    case identities::all: return "all";
+    case identities::uidls: return "uidl";
+    case identities::digests: return "digest";
+  }
+  return "all";
+}
+
+/// As in 0011: one that is not known is one that says nothing.
+named_by named_by_of(std::string_view name) {
+  if (name == "uidl") return named_by::uidl;
+  return name == "digest" ? named_by::digest : named_by::unknown;
+}
+
 tl::unexpected<error> fenced() { return fail(failure::fenced, "another owner holds the lease"); }
 
 }  // namespace
@@ -67,6 +82,7 @@ result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, proto
   c.highest_modseq = row[4].as<std::uint64_t>();
   c.baseline = time_or_none(row[5]);
   c.initialised = row[6].as<bool>();
+  c.names = named_by_of(text(row[7]));
   return c;
 }
 
@@ -99,7 +115,8 @@ result<std::vector<mailherd::uid>> pg_mail_store::stored_uids(const lease_guard&
 }
 
 result<std::vector<candidate>> pg_mail_store::find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                              const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) {
+                                                              const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
+                                                              identities here) {
   std::vector<candidate> out;
   if (keys.empty()) return out;
   std::vector<std::int64_t> sizes;
@@ -109,7 +126,7 @@ result<std::vector<candidate>> pg_mail_store::find_candidates(const lease_guard&
     dates.push_back(date ? std::optional(micros(*date)) : std::nullopt);
   }
   const auto rows = link_.once({guard.tenant}, sql::find_candidates, guard.tenant, guard.channel, folder, validity.value, array_of(sizes), array_of(dates),
-                               guard.server);
+                               guard.server, word_of(here));
   if (!rows) return fail(rows.error());
   for (const auto& row : *rows) {
     candidate c;

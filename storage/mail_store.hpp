@@ -33,7 +33,8 @@ class pg_mail_store final : public mail_store {
                                                  mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
   result<std::vector<std::string>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<candidate>> find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                 const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) override;
+                                                 const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
+                                                 identities here) override;
   result<unsigned> note_try(const lease_guard& guard, const message_source& source) override;
   result<void> set_state(const lease_guard& guard, const state_change& change) override;
   result<void> touch_success(const std::vector<std::pair<lease_guard, wall_time>>& channels) override;

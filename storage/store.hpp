@@ -29,6 +29,9 @@ namespace mailherd::store {
 
 // ---- the write path of the fetchers ------------------------------------------------------------------------------------------------
 
+/// What tells the messages of a maildrop apart: UIDL, or the digest of their heads where the server has no UIDL ("sha256:...").
+enum class named_by : std::uint8_t { unknown, uidl, digest };
+
 /// Progress of one source (an IMAP folder, or a POP3 maildrop) of a channel.
 struct cursor {
   mailherd::uid_validity uid_validity;   ///< IMAP; 0 before the first select
@@ -38,6 +41,7 @@ struct cursor {
   std::uint64_t highest_modseq = 0;
   std::optional<wall_time> baseline;     ///< mail with an older internal date is not wanted (start_from); fixed at the first session
   bool initialised = false;              ///< the first session has fixed the baseline
+  named_by names = named_by::unknown;    ///< POP3: in the last listing that was dealt with; of a cursor that does not say: in the ledger
 
   friend bool operator==(const cursor&, const cursor&) = default;
 };
@@ -83,6 +87,10 @@ struct commit_outcome {
   std::int64_t last_sequence = 0;      ///< the channel's newest sequence number
 };
 
+/// Which identities in a source show that a message is known there already, and therefore none that is looked for. `uidls`, `digests`: of a maildrop whose
+/// server changed from one to the other; those of the other kind show nothing.
+enum class identities : std::uint8_t { all, uidls, digests };
+
 /// A ledger entry that may be the same message as one listed under a new UIDVALIDITY.
 struct candidate {
   std::int64_t ledger_id = 0;
@@ -122,10 +130,11 @@ class mail_store : public cluster_store {
   /// POP3: of `uidls`, those stored with a body.
   virtual result<std::vector<std::string>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
 
-  /// Ledger entries of the channel that have no identity under `validity` in `folder` and match one of (internal date, size) pairs; for a change of
-  /// source between protocols pass pairs with size only (date = nullopt).
+  /// Ledger entries of the channel that have no identity (of the kind `here`) under `validity` in `folder` and match one of (internal date, size) pairs;
+  /// for a change of source between protocols pass pairs with size only (date = nullopt).
   virtual result<std::vector<candidate>> find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                         const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) = 0;
+                                                         const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
+                                                         identities here) = 0;
 
   /// Failed tries of the message at `source`, kept over restarts. `note_try` returns the number of tries including this one.
   virtual result<unsigned> note_try(const lease_guard& guard, const message_source& source) = 0;

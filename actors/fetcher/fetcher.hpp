@@ -215,6 +215,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   // known.cpp
   [[nodiscard]] bool reconciles(const window_item& item) const;
   void find_candidates();
+  [[nodiscard]] store::identities identities_here() const;
   void on_candidates(result<std::vector<store::candidate>> found);
   void check_bodies(messages batch, std::shared_ptr<fetch_budget::share> share);
   std::optional<store::candidate> known_as(const window_item& item, const store::incoming_message& m, bool whole);
@@ -285,7 +286,9 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::vector<std::string> seen_uidls_;           ///< POP3: some of what the last poll saw: a new credential must open the same maildrop
   std::int64_t seen_generation_ = 0, seen_server_ = 0;   ///< of that poll
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit
-  bool reconcile_ = false;                        ///< POP3: the first session compares with the ledger
+  store::named_by names_{};                       ///< POP3: what the identities of that listing are
+  bool reconcile_ = false;                        ///< POP3: what is not known by this identity is compared with the ledger first
+  bool cursor_due_ = false;                       ///< POP3: to be written when the maildrop is dealt with as a whole
   bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then
   bool caught_up_ = false;                        ///< this session has reached the end of the mailbox once
   std::int64_t backfill_done_ = 0;

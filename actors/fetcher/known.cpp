@@ -28,6 +28,12 @@ bool channel_fetcher::reconciles(const window_item& item) const {
   return item.entry.uidl.empty() ? item.entry.uid <= cursor_.reconcile_upto : reconcile_;
 }
 
+/// After a server began to know UIDL, or knows it no longer, every message of the maildrop has an identity there, of the other kind.
+store::identities channel_fetcher::identities_here() const {
+  if (serving_->incoming.protocol == protocol_kind::imap) return store::identities::all;
+  return names_ == store::named_by::digest ? store::identities::digests : store::identities::uidls;
+}
+
 void channel_fetcher::find_candidates() {
   work_ = work::comparing;
   std::vector<std::pair<std::optional<wall_time>, std::uint64_t>> keys;
@@ -35,8 +41,8 @@ void channel_fetcher::find_candidates() {
     if (w.next == window_item::want::compare) keys.emplace_back(std::nullopt, w.entry.size);
   ask_store<std::vector<store::candidate>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
-        return s.mail.find_candidates(guard, folder, validity, keys);
+      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys), here = identities_here()](store::session& s) {
+        return s.mail.find_candidates(guard, folder, validity, keys, here);
       },
       [this, generation = work_generation_](result<std::vector<store::candidate>> found) {
         if (generation == work_generation_) on_candidates(std::move(found));
@@ -70,8 +76,8 @@ void channel_fetcher::check_bodies(messages batch, std::shared_ptr<fetch_budget:
   ++checking_;
   ask_store<std::vector<store::candidate>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys)](store::session& s) {
-        return s.mail.find_candidates(guard, folder, validity, keys);
+      [guard = guard(), folder = source_folder(), validity = cursor_.uid_validity, keys = std::move(keys), here = identities_here()](store::session& s) {
+        return s.mail.find_candidates(guard, folder, validity, keys, here);
       },
       [this, generation = work_generation_, held = std::make_shared<messages>(std::move(batch)), share](result<std::vector<store::candidate>> found) {
         if (generation != work_generation_) return;

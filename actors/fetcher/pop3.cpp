@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <unordered_set>
+#include <utility>
 
 #include "actors/fetcher/fetcher.hpp"
 #include "core/limits.hpp"
@@ -31,6 +32,7 @@ void channel_fetcher::begin_pop3() {
 void channel_fetcher::on_maildrop(session_event::listed& e) {
   if (work_ != work::listing) return;
   maildrop_ = std::move(e.entries);
+  names_ = e.names;
   if (maildrop_to_prove()) {
     if (is_another_maildrop()) return refuse_maildrop();
     tell_serving();
@@ -90,10 +92,24 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     if (r.spec.start.from == start_point::kind::now) cursor_.baseline = r.created_at;
     if (r.spec.start.from == start_point::kind::at) cursor_.baseline = r.spec.start.at;
   }
+  // A server that begins to know UIDL, or knows it no longer, gives every message another identity. An empty maildrop shows nothing: some servers refuse
+  // UIDL for one.
+  const bool renamed = cursor_.names != store::named_by::unknown && cursor_.names != names_;
+  cursor_due_ = first || (!maildrop_.empty() && cursor_.names != names_);
+  reconcile_ = first ? served_before_ || cursor_.baseline.has_value() : renamed && !maildrop_.empty();
+  if (reconcile_ && !first) {
+    log(log_level::warning, "server names its messages in another way; the maildrop is reconciled", {});
+    // Whoever goes on with it must know that it was begun: a ledger that was asked because the cursor did not say is about to hold names of both kinds.
+    auto unit = new_unit();
+    unit.move_cursor = cursor_;
+    flush(std::move(unit), nullptr);
+  }
+  if (!maildrop_.empty()) cursor_.names = names_;
   work_ = work::fetching;
   if (first && !served_before_ && r.spec.start.from == start_point::kind::now) {
     // All that is here now is old; it is remembered, and never fetched.
     skipped_ = std::move(*unknown);
+    cursor_due_ = false;
     auto unit = new_unit();
     unit.move_cursor = cursor_;
     return flush(std::move(unit), nullptr);
@@ -104,7 +120,7 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     if (!wanted.contains(entry.uidl) || by_uidl_.contains(entry.uidl)) continue;
     window_item w;
     w.entry = entry;
-    if (first && (served_before_ || cursor_.baseline)) w.next = window_item::want::compare;
+    if (reconcile_) w.next = window_item::want::compare;
     by_uidl_.emplace(entry.uidl, window_.size());
     window_.push_back(std::move(w));
   }
@@ -114,8 +130,7 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
     c.state = channel_state::backfilling;
     set_state(std::move(c));
   }
-  reconcile_ = first && !window_.empty() && window_.front().next == window_item::want::compare;
-  if (reconcile_) return find_candidates();
+  if (reconcile_ && !window_.empty()) return find_candidates();
   fetch_more();
 }
 
@@ -124,19 +139,14 @@ void channel_fetcher::pop3_window_done() {
     auto unit = new_unit();
     return flush(std::move(unit), nullptr);
   }
-  if (reconcile_) {
+  if (std::exchange(cursor_due_, false) || !caught_up_) {
     // Only now is the maildrop compared as a whole: before, a lost session must compare again.
     reconcile_ = false;
-    auto unit = new_unit();
-    unit.move_cursor = cursor_;
-    return flush(std::move(unit), nullptr);
-  }
-  if (!caught_up_) {
     caught_up_ = true;
-    auto unit = new_unit();
-    unit.move_cursor = cursor_;
     backfill_total_.reset();
     backfill_done_ = 0;
+    auto unit = new_unit();
+    unit.move_cursor = cursor_;
     return flush(std::move(unit), nullptr);
   }
   backfill_total_.reset();

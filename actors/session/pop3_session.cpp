@@ -86,6 +86,7 @@ void pop3_session::log_in() {
 
 void pop3_session::opened(std::uint32_t messages) {
   step_ = step::serving;
+  messages_ = messages;
   report(session_event::progressed{"mailbox", fmt::format("{} messages", messages)});
   session_event::opened o;
   o.messages = messages;
@@ -247,7 +248,9 @@ void pop3_session::on_refused(const pop3::event::refused& e) {
     case purpose::sizes:
       return finish(e.reason);
     case purpose::uidl:
-      // No UIDL here: the sizes that come next make the list, the heads make the identities.
+      // Only a server that never offered UIDL and says no more than no has none: sizes make the list then, heads the identities. One that is busy, or in
+      // trouble, will name the messages as ever the next time. (An empty maildrop has nothing to name: some say no to that.)
+      if ((engine_.capabilities().uidl && messages_ > 0) || e.reason.code != failure::command_refused) return finish(e.reason);
       if (listing_) listing_->has_identities = false;
       return;
     case purpose::identity:
@@ -334,7 +337,7 @@ void pop3_session::identify_by_head() {
 void pop3_session::finish_listing() {
   auto l = std::move(listing_);
   std::erase_if(l->entries, [](const auto& entry) { return entry.uidl.empty(); });
-  report(session_event::listed{l->request, std::move(l->entries)});
+  report(session_event::listed{l->request, std::move(l->entries), l->has_identities ? store::named_by::uidl : store::named_by::digest});
   enter("waiting", times().command);
 }
 

@@ -86,6 +86,7 @@ class pop3_session final : public session_base {
   step step_ = step::greeting;
   std::string mechanism_;
   std::optional<seconds> login_delay_;
+  std::uint32_t messages_ = 0;             ///< as STAT told when it was opened
   std::deque<sent> sent_;                  ///< answered in order (RFC 2449, 6.8)
   std::unique_ptr<listing> listing_;
   std::deque<marking> marks_;

@@ -83,6 +83,7 @@ struct opened {
 struct listed {
   std::uint64_t request = 0;
   std::vector<listing_entry> entries;    ///< IMAP: ascending UID
+  store::named_by names = store::named_by::unknown;   ///< POP3: what their identities are
 };
 
 /// Messages that have arrived, in the server's order; `share` is their part of the node's budget.

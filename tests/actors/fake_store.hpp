@@ -51,7 +51,7 @@ class fake_mail : public store::mail_store {
     return fail(failure::not_found);
   }
   result<std::vector<store::candidate>> find_candidates(const store::lease_guard&, const std::string&,
-          mailherd::uid_validity, const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>&) override {
+          mailherd::uid_validity, const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>&, store::identities) override {
     return fail(failure::not_found);
   }
   result<unsigned> note_try(const store::lease_guard&, const message_source&) override {

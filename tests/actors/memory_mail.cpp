@@ -12,6 +12,7 @@ std::string name_of(const message_source& s) {
   return s.folder + "/" + std::to_string(s.uid_validity.value) + "/" + std::to_string(s.uid.value) + "/" + s.uidl;
 }
 constexpr sha256_digest none{};
+bool is_digest(const std::string& uidl) { return uidl.substr(0, 7) == "sha256:"; }
 
 }  // namespace
 
@@ -141,7 +142,15 @@ result<store::cursor> memory_mail::load_cursor(const store::lease_guard& guard, 
   auto r = holder("load_cursor", guard);
   if (!r) return fail(r.error());
   const auto at = (*r)->cursors.find({protocol, folder});
-  return at == (*r)->cursors.end() ? store::cursor{} : at->second;
+  if (at == (*r)->cursors.end()) return store::cursor{};
+  auto c = at->second;
+  if (protocol == protocol_kind::imap || c.names != store::named_by::unknown) return c;
+  std::size_t uidls = 0, digests = 0;
+  for (const auto& e : (*r)->ledger)
+    if (!e.source.uidl.empty()) ++(is_digest(e.source.uidl) ? digests : uidls);
+  if (uidls == 0 && digests > 0) c.names = store::named_by::digest;
+  if (digests == 0 && uidls > 0) c.names = store::named_by::uidl;
+  return c;
 }
 
 result<std::vector<std::string>> memory_mail::unknown_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) {
@@ -181,13 +190,16 @@ result<std::vector<std::string>> memory_mail::stored_uidls(const store::lease_gu
 }
 
 result<std::vector<store::candidate>> memory_mail::find_candidates(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                                   const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) {
+                                                                   const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
+                                                                   store::identities here_by) {
   auto r = holder("find_candidates", guard);
   if (!r) return fail(r.error());
   const auto& ledger = (*r)->ledger;
   std::set<std::int64_t> here;
   for (const auto& e : ledger)
-    if (e.source.folder == folder && e.source.uid_validity == validity) here.insert(e.origin);
+    if (e.source.folder == folder && e.source.uid_validity == validity &&
+        (here_by == store::identities::all || (here_by == store::identities::digests) == is_digest(e.source.uidl)))
+      here.insert(e.origin);
   std::multimap<std::uint64_t, std::optional<wall_time>> by_size;
   for (const auto& [date, size] : keys) by_size.emplace(size, date);
   std::map<std::int64_t, store::candidate> found;

@@ -73,7 +73,8 @@ class memory_mail : public fake_mail {
                                                  mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
   result<std::vector<std::string>> stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<store::candidate>> find_candidates(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                        const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys) override;
+                                                        const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
+                                                        store::identities here) override;
   result<unsigned> note_try(const store::lease_guard& guard, const message_source& source) override;
   result<void> set_state(const store::lease_guard& guard, const state_change& change) override;
   result<void> touch_success(const std::vector<std::pair<store::lease_guard, wall_time>>& signs) override;

@@ -138,6 +138,104 @@ TEST_F(pop3, identifies_messages_by_their_heads_where_there_is_no_uidl) {
   expect_drop_once();
 }
 
+TEST_F(pop3, a_uidl_that_is_refused_once_is_not_the_want_of_uidl) {
+  for (const std::string refusal : {"-ERR [SYS/TEMP] try later\r\n", "-ERR what?\r\n"}) {
+    SCOPED_TRACE(refusal);
+    if (row().messages.empty()) fill_drop(20), start_polling();
+    ASSERT_EQ(row().messages.size(), 20U);
+    int refused = 1;
+    drop().on_command = [&](auto&, const std::string& line) -> std::optional<std::string> {
+      return line == "UIDL" && refused-- > 0 ? std::optional(refusal) : std::nullopt;
+    };
+    advance(env.options.poll_interval * 3);
+    EXPECT_LT(refused, 0);
+    EXPECT_EQ(row().messages.size(), 20U);
+    EXPECT_EQ(drop().count("TOP"), 0U);
+    EXPECT_EQ(row().state(), channel_state::active);
+  }
+  // Also where the server tells nothing of what it can do.
+  drop().capabilities = {"USER"};
+  int refused = 1;
+  drop().on_command = [&](auto&, const std::string& line) -> std::optional<std::string> {
+    return line == "UIDL" && refused-- > 0 ? std::optional<std::string>("-ERR [SYS/TEMP] try later\r\n") : std::nullopt;
+  };
+  advance(env.options.poll_interval * 3);
+  EXPECT_LT(refused, 0);
+  EXPECT_EQ(row().messages.size(), 20U);
+}
+
+TEST_F(pop3, an_empty_maildrop_for_which_uidl_is_refused_is_no_trouble) {
+  drop().on_command = [&](auto&, const std::string& line) -> std::optional<std::string> {
+    return line == "UIDL" && drop().drop.empty() ? std::optional<std::string>("-ERR no messages\r\n") : std::nullopt;
+  };
+  start_polling();
+  EXPECT_EQ(row().state(), channel_state::active);
+  fill_drop(3);
+  advance(env.options.poll_interval + seconds(1));
+  EXPECT_EQ(row().messages.size(), 3U);
+  EXPECT_EQ(drop().count("TOP"), 0U) << "nothing was named in another way";
+}
+
+TEST_F(pop3, a_server_that_loses_uidl_and_finds_it_again_brings_nothing_twice) {
+  fill_drop(20);
+  drop().add("Subject: without an id\r\n\r\nwhat it says\r\n");
+  start_polling();
+  ASSERT_EQ(row().messages.size(), 21U);
+  const auto uidl_is = [&](bool there) {
+    drop().has_uidl = there;
+    std::erase(drop().capabilities, "UIDL");
+    if (there) drop().capabilities.push_back("UIDL");
+  };
+  uidl_is(false);
+  fill_drop(2, "meanwhile");
+  advance(env.options.poll_interval * 3);
+  EXPECT_EQ(row().messages.size(), 23U);
+  expect_drop_once();
+  const auto read = drop().count("RETR");
+  uidl_is(true);
+  fill_drop(2, "later");
+  advance(env.options.poll_interval * 3);
+  EXPECT_EQ(row().messages.size(), 25U);
+  EXPECT_EQ(drop().count("RETR"), read + 2) << "the new ones: of the others the heads were enough";
+  expect_drop_once();
+  // A copy that comes when all is compared is mail like any other.
+  drop().add(drop().drop.front().raw);
+  advance(env.options.poll_interval * 2);
+  EXPECT_EQ(row().messages.size(), 26U);
+}
+
+TEST_F(pop3, a_change_of_names_is_noticed_by_a_ledger_of_before_and_begun_again_after_a_loss) {
+  fill_drop(300);
+  start_polling();
+  kill();
+  row().cursors.begin()->second.names = store::named_by::unknown;
+  drop().has_uidl = false;
+  std::erase(drop().capabilities, "UIDL");
+  int heads = 0;
+  drop().on_command = [&](auto& session, const std::string& line) -> std::optional<std::string> {
+    // Every message's head is read for its identity, then those of known sizes to be compared.
+    if (line.substr(0, 3) == "TOP" && ++heads == 450) session.line().reset();
+    return std::nullopt;
+  };
+  drop().drop.erase(drop().drop.begin());
+  fill_drop(1, "meanwhile");
+  start();
+  advance(env.options.poll_interval * 3);
+  EXPECT_GT(heads, 450);
+  EXPECT_EQ(row().messages.size(), 301U);
+  expect_drop_once();
+}
+
+TEST_F(pop3, mail_that_was_not_wanted_is_not_wanted_by_another_name) {
+  spec().start.from = start_point::kind::now;
+  for (int i = 1; i <= 5; ++i) drop().add("Date: Mon, 13 Nov 2000 10:00:00 +0000\r\nSubject: before\r\n\r\nx\r\n");
+  start_polling();
+  drop().has_uidl = false;
+  std::erase(drop().capabilities, "UIDL");
+  advance(env.options.poll_interval * 3);
+  EXPECT_TRUE(row().messages.empty());
+}
+
 TEST_F(pop3, a_refused_message_is_set_aside_after_three_tries) {
   fill_drop(10);
   drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {

@@ -421,5 +421,25 @@ TEST_F(broken_servers, pop3_without_uidl_is_told_apart_by_content) {
   EXPECT_TRUE(holds_exactly(c, raws));
 }
 
+TEST_F(broken_servers, pop3_uidl_is_refused_for_a_moment_and_nothing_comes_twice) {
+  pop3_fake server(pop3());
+  std::vector<std::string> raws;
+  for (std::size_t i = 0; i < 30; ++i) server.add(raws.emplace_back(corpus::message(6, i)));
+  start_herd(quick);
+  const auto c = add_channel(on(server.port(), protocol_kind::pop3));
+  ASSERT_TRUE(wait_stored(c, 30));
+  std::atomic<int> refused{0};
+  server.on_command([&](connection& line, const peers::pop3_command& cmd) {
+    if (cmd.name != "UIDL" || refused.fetch_add(1) >= 2) return verdict::normal;
+    line.send("-ERR [SYS/TEMP] the index is being rebuilt\r\n");
+    return verdict::handled;
+  });
+  ASSERT_TRUE(wait([&] { return refused > 2; }));
+  server.add(raws.emplace_back(corpus::message(6, 30)));
+  ASSERT_TRUE(wait_stored(c, 31));
+  EXPECT_TRUE(holds_exactly(c, raws));
+  EXPECT_EQ(server.count_commands("RETR"), 31U);
+}
+
 }  // namespace
 }  // namespace mailherd::test

@@ -123,7 +123,7 @@ TEST_F(commit_test, equal_numbers_of_another_server_are_other_messages_and_its_c
   EXPECT_EQ(commit(unit(second, {mail(1, "c"), mail(2, "d")})).stored, 2);
   EXPECT_EQ(commit(unit(guard(1, 11), {mail(2, "b"), mail(3, "e")})).stored, 1) << "what the old session still hands in belongs to its own server";
   EXPECT_EQ(store.stored_uids(second, "INBOX", {7}, {0}, {9}, 10)->size(), 2U);
-  EXPECT_EQ(store.find_candidates(second, "INBOX", {7}, {{std::nullopt, 1}})->size(), 3U) << "those of the first server may be the same mail";
+  EXPECT_EQ(store.find_candidates(second, "INBOX", {7}, {{std::nullopt, 1}}, store::identities::all)->size(), 3U) << "those of the first server may be the same mail";
   expect_gapless();
 }
 

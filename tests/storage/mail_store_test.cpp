@@ -39,7 +39,7 @@ TEST_F(ledger_test, uids_with_a_body_are_those_whose_messages_may_be_deleted) {
 TEST_F(ledger_test, a_known_message_under_a_new_validity_gets_a_further_identity_and_is_no_candidate_any_more) {
   ASSERT_TRUE(commit(unit(guard(1, 11), {mail(1, "aaa"), mail(2, "bbb"), mail(3, "cccc")})).status);
   const auto date = mail(1, "").internal_date;
-  auto found = store.find_candidates(guard(1, 11), "INBOX", {8}, {{date, 3}});
+  auto found = store.find_candidates(guard(1, 11), "INBOX", {8}, {{date, 3}}, store::identities::all);
   ASSERT_TRUE(found);
   ASSERT_EQ(found->size(), 1U);
   const auto c = found->front();
@@ -47,17 +47,41 @@ TEST_F(ledger_test, a_known_message_under_a_new_validity_gets_a_further_identity
   EXPECT_EQ(c.digest, mail(1, "").digest);
   EXPECT_EQ(c.header_digest, mail(1, "").header_digest);
   EXPECT_TRUE(c.has_body);
-  EXPECT_EQ(store.find_candidates(guard(1, 11), "INBOX", {8}, {{std::nullopt, 3}})->size(), 2U) << "by size alone, as after a change of protocol";
-  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {7}, {{date, 3}})->empty()) << "it has an identity there";
-  EXPECT_TRUE(store.find_candidates(guard(1, 12), "INBOX", {8}, {{date, 3}})->empty()) << "another channel";
+  EXPECT_EQ(store.find_candidates(guard(1, 11), "INBOX", {8}, {{std::nullopt, 3}}, store::identities::all)->size(), 2U) << "by size alone, as after a change of protocol";
+  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {7}, {{date, 3}}, store::identities::all)->empty()) << "it has an identity there";
+  EXPECT_TRUE(store.find_candidates(guard(1, 12), "INBOX", {8}, {{date, 3}}, store::identities::all)->empty()) << "another channel";
 
   store::commit_unit u = unit(guard(1, 11), {});
   u.known.push_back({{protocol_kind::imap, "INBOX", {8}, {70}, ""}, c.ledger_id, c.size});
   ASSERT_TRUE(commit(u).status);
-  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {8}, {{date, 3}})->empty());
-  EXPECT_EQ(store.find_candidates(guard(1, 11), "INBOX", {9}, {{date, 3}})->size(), 1U) << "one message, however many identities";
+  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {8}, {{date, 3}}, store::identities::all)->empty());
+  EXPECT_EQ(store.find_candidates(guard(1, 11), "INBOX", {9}, {{date, 3}}, store::identities::all)->size(), 1U) << "one message, however many identities";
   EXPECT_EQ(commit(unit(guard(1, 11), {mail(70, "aaa", 8)})).suppressed, 1);
   EXPECT_EQ(database.query("SELECT count(*) FROM messages"), "3");
+}
+
+TEST_F(ledger_test, a_maildrop_whose_messages_get_other_names_is_looked_through_for_what_is_known) {
+  auto m = mail(1, "aaa");
+  m.source = {protocol_kind::pop3, "", {}, {}, "first"};
+  auto u = unit(guard(1, 11), {m});
+  u.protocol = protocol_kind::pop3;
+  u.folder.clear();
+  u.move_cursor = store::cursor{{}, {}, {}, {}, 0, {}, true};
+  ASSERT_TRUE(commit(u).status);
+  const auto names = [&] { return store.load_cursor(guard(1, 11), protocol_kind::pop3, "")->names; };
+  EXPECT_EQ(names(), store::named_by::uidl) << "a cursor of before says nothing: the ledger does";
+  EXPECT_TRUE(store.find_candidates(guard(1, 11), "", {}, {{std::nullopt, 3}}, store::identities::uidls)->empty());
+  const auto found = store.find_candidates(guard(1, 11), "", {}, {{std::nullopt, 3}}, store::identities::digests);
+  ASSERT_EQ(found->size(), 1U);
+  u.messages.clear();
+  u.known.push_back({{protocol_kind::pop3, "", {}, {}, "sha256:0123"}, found->front().ledger_id, found->front().size});
+  ASSERT_TRUE(commit(u).status);
+  EXPECT_TRUE(store.find_candidates(guard(1, 11), "", {}, {{std::nullopt, 3}}, store::identities::digests)->empty());
+  EXPECT_EQ(names(), store::named_by::unknown) << "both kinds are there: which was the last cannot be told";
+  u.known.clear();
+  u.move_cursor->names = store::named_by::digest;
+  ASSERT_TRUE(commit(u).status);
+  EXPECT_EQ(names(), store::named_by::digest);
 }
 
 TEST_F(ledger_test, a_message_without_headers_is_nobodys_candidate) {
@@ -66,7 +90,7 @@ TEST_F(ledger_test, a_message_without_headers_is_nobodys_candidate) {
   m.digest = {};
   m.header_digest = {};
   ASSERT_TRUE(commit(unit(guard(1, 11), {m})).status);
-  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {8}, {{std::nullopt, 1}})->empty());
+  EXPECT_TRUE(store.find_candidates(guard(1, 11), "INBOX", {8}, {{std::nullopt, 1}}, store::identities::all)->empty());
 }
 
 TEST_F(ledger_test, tries_of_a_message_are_counted_over_restarts) {
