@@ -16,6 +16,7 @@ std::string_view word_of(identities here) {
     case identities::all: return "all";
     case identities::uidls: return "uidl";
     case identities::digests: return "digest";
+    case identities::none: return "none";
   }
   return "all";
 }
@@ -86,22 +87,24 @@ result<store::cursor> pg_mail_store::load_cursor(const lease_guard& guard, proto
   return c;
 }
 
-result<std::vector<std::string>> pg_mail_store::some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls) {
+result<std::vector<std::string>> pg_mail_store::unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
   std::vector<std::string> out;
   if (uidls.empty()) return out;
-  const auto rows = link_.once({guard.tenant}, q, guard.tenant, guard.channel, array_of(uidls), guard.server);
+  const auto rows = link_.once({guard.tenant}, sql::unknown_uidls, guard.tenant, guard.channel, array_of(uidls), guard.server);
   if (!rows) return fail(rows.error());
   out.reserve(static_cast<std::size_t>(rows->size()));
   for (const auto& row : *rows) out.push_back(uidls[row[0].as<std::size_t>() - 1]);
   return out;
 }
 
-result<std::vector<std::string>> pg_mail_store::unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
-  return some_uidls(sql::unknown_uidls, guard, uidls);
-}
-
-result<std::vector<std::string>> pg_mail_store::stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
-  return some_uidls(sql::stored_uidls, guard, uidls);
+result<std::vector<stored_uidl>> pg_mail_store::stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) {
+  std::vector<stored_uidl> out;
+  if (uidls.empty()) return out;
+  const auto rows = link_.once({guard.tenant}, sql::stored_uidls, guard.tenant, guard.channel, array_of(uidls), guard.server);
+  if (!rows) return fail(rows.error());
+  out.reserve(static_cast<std::size_t>(rows->size()));
+  for (const auto& row : *rows) out.push_back({uidls[row[0].as<std::size_t>() - 1], row[1].as<std::uint64_t>()});
+  return out;
 }
 
 result<std::vector<mailherd::uid>> pg_mail_store::stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,

@@ -31,7 +31,7 @@ class pg_mail_store final : public mail_store {
   result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
-  result<std::vector<std::string>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<std::vector<stored_uidl>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<candidate>> find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
                                                  identities here) override;
@@ -64,7 +64,6 @@ class pg_mail_store final : public mail_store {
   result<void> sweep() override;
 
  private:
-  result<std::vector<std::string>> some_uidls(const sql::query& q, const lease_guard& guard, const std::vector<std::string>& uidls);
   result<void> sweep_alone();
   result<void> drop_old_partitions(const std::string& parent, std::int64_t days);
 

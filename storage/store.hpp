@@ -88,8 +88,14 @@ struct commit_outcome {
 };
 
 /// Which identities in a source show that a message is known there already, and therefore none that is looked for. `uidls`, `digests`: of a maildrop whose
-/// server changed from one to the other; those of the other kind show nothing.
-enum class identities : std::uint8_t { all, uidls, digests };
+/// server changed from one to the other; those of the other kind show nothing. `none`: what is known there is looked for, too.
+enum class identities : std::uint8_t { all, uidls, digests, none };
+
+/// A message of a maildrop that is stored with its body.
+struct stored_uidl {
+  std::string uidl;
+  std::uint64_t size = 0;   ///< bytes of the body
+};
 
 /// A ledger entry that may be the same message as one listed under a new UIDVALIDITY.
 struct candidate {
@@ -128,7 +134,7 @@ class mail_store : public cluster_store {
   virtual result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                          mailherd::uid after, mailherd::uid upto, std::size_t limit) = 0;
   /// POP3: of `uidls`, those stored with a body.
-  virtual result<std::vector<std::string>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
+  virtual result<std::vector<stored_uidl>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
 
   /// Ledger entries of the channel that have no identity (of the kind `here`) under `validity` in `folder` and match one of (internal date, size) pairs;
   /// for a change of source between protocols pass pairs with size only (date = nullopt).

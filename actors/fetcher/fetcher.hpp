@@ -64,6 +64,13 @@ struct window_item {
   bool missed = false;     ///< the server answered OK without it once
   bool doubtful = false;   ///< and twice: a listing will tell whether it is gone
   bool held = false;       ///< it has arrived and is being compared with what the store knows
+  bool again = false;      ///< POP3: known by its name, and read once more: only what it says proves that it is what was stored
+};
+
+/// POP3: what the ledger knows of a listing.
+struct known_uidls {
+  std::vector<std::string> unknown;
+  std::vector<store::stored_uidl> stored;   ///< asked for if what is stored is to be deleted
 };
 
 class channel_fetcher final : public channel_fetcher_actor::base {
@@ -240,7 +247,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   // pop3.cpp
   void begin_pop3();
   void on_maildrop(session_event::listed& e);
-  void on_unknown(result<std::vector<std::string>> unknown);
+  void on_known(result<known_uidls> known);
+  void fill_window(const known_uidls& known);
   [[nodiscard]] bool maildrop_to_prove() const;
   [[nodiscard]] bool is_another_maildrop() const;
   void refuse_maildrop();
@@ -283,6 +291,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::unordered_map<std::uint64_t, std::vector<store::candidate>> candidates_;   ///< of the window, by size
   std::unordered_set<std::int64_t> taken_;        ///< ledger entries found again
   std::vector<listing_entry> maildrop_;           ///< POP3: the listing of this session
+  std::unordered_set<std::uint32_t> doubted_;     ///< POP3: numbers of that listing that may be other messages than the ones stored by their names
+  std::unordered_map<std::string, std::uint64_t> proven_;   ///< POP3: read again and found to be what was stored, by UIDL: size as listed
   std::vector<std::string> seen_uidls_;           ///< POP3: some of what the last poll saw: a new credential must open the same maildrop
   std::int64_t seen_generation_ = 0, seen_server_ = 0;   ///< of that poll
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit

@@ -25,12 +25,13 @@ std::string channel_fetcher::source_folder() const {
 /// Only what was there before this source was opened for the first time: mail that arrives has no earlier identity, and is wanted whatever its
 /// date (people move old mail, and clocks differ).
 bool channel_fetcher::reconciles(const window_item& item) const {
-  return item.entry.uidl.empty() ? item.entry.uid <= cursor_.reconcile_upto : reconcile_;
+  return item.entry.uidl.empty() ? item.entry.uid <= cursor_.reconcile_upto : reconcile_ || item.again;
 }
 
 /// After a server began to know UIDL, or knows it no longer, every message of the maildrop has an identity there, of the other kind.
 store::identities channel_fetcher::identities_here() const {
   if (serving_->incoming.protocol == protocol_kind::imap) return store::identities::all;
+  if (!reconcile_) return store::identities::none;   // what is read again is known here
   return names_ == store::named_by::digest ? store::identities::digests : store::identities::uidls;
 }
 
@@ -98,7 +99,7 @@ std::optional<store::candidate> channel_fetcher::known_as(const window_item& ite
   const auto unread = unread_digest(date);
   const store::candidate* found = nullptr;
   for (const auto& c : at->second) {
-    if (taken_.contains(c.ledger_id)) continue;
+    if (taken_.contains(c.ledger_id) || (item.again && !c.has_body)) continue;
     const bool same_date = date != wall_time{} && c.internal_date == date;
     // A header alone decides only if it is one of its kind: many senders write the same one again and again.
     const bool same_header = c.header_digest == m.header_digest && (same_date || !m.envelope.message_id.empty());

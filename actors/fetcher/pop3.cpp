@@ -2,13 +2,27 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "actors/fetcher/fetcher.hpp"
 #include "core/limits.hpp"
+#include "protocol/pop3/classify.hpp"
 
 namespace mailherd::actors {
+
+namespace {
+/// Two messages by one name (the server's UIDLs collide, or the digests of equal heads) are two messages. The first keeps the name: the ledger may know it by
+/// that, and one that stands alone is called what it was ever called.
+void tell_twins_apart(std::vector<listing_entry>& maildrop) {
+  std::unordered_set<std::string_view> names;
+  names.reserve(maildrop.size());
+  std::unordered_map<std::string, std::uint32_t> twins;
+  for (auto& entry : maildrop)
+    if (!names.insert(entry.uidl).second) entry.uidl = pop3::twin_uidl(entry.uidl, entry.size, ++twins[pop3::twin_uidl(entry.uidl, entry.size, 1)]);
+}
+}  // namespace
 
 void channel_fetcher::begin_pop3() {
   work_ = work::loading;
@@ -16,6 +30,7 @@ void channel_fetcher::begin_pop3() {
   clear_window();
   stream_.reset();
   skipped_.clear();
+  doubted_.clear();
   ask_store<store::cursor>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
       [guard = guard()](store::session& s) { return s.mail.load_cursor(guard, protocol_kind::pop3, std::string()); },
@@ -33,6 +48,7 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   if (work_ != work::listing) return;
   maildrop_ = std::move(e.entries);
   names_ = e.names;
+  tell_twins_apart(maildrop_);
   if (maildrop_to_prove()) {
     if (is_another_maildrop()) return refuse_maildrop();
     tell_serving();
@@ -41,11 +57,21 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   std::vector<std::string> uidls;
   uidls.reserve(maildrop_.size());
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
-  ask_store<std::vector<std::string>>(
+  ask_store<known_uidls>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = guard(), uidls = std::move(uidls)](store::session& s) { return s.mail.unknown_uidls(guard, uidls); },
-      [this, generation = work_generation_](result<std::vector<std::string>> unknown) {
-        if (generation == work_generation_) on_unknown(std::move(unknown));
+      [guard = guard(), uidls = std::move(uidls), removes = load_->record.spec.after == after_fetch::remove](store::session& s) -> result<known_uidls> {
+        known_uidls known;
+        auto unknown = s.mail.unknown_uidls(guard, uidls);
+        if (!unknown) return fail(unknown.error());
+        known.unknown = std::move(*unknown);
+        if (!removes) return known;
+        auto stored = s.mail.stored_uidls(guard, uidls);
+        if (!stored) return fail(stored.error());
+        known.stored = std::move(*stored);
+        return known;
+      },
+      [this, generation = work_generation_](result<known_uidls> known) {
+        if (generation == work_generation_) on_known(std::move(known));
       });
 }
 
@@ -82,8 +108,8 @@ void channel_fetcher::remember_maildrop() {
   seen_server_ = serving_->server;
 }
 
-void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
-  if (!unknown) return store_trouble(unknown.error());
+void channel_fetcher::on_known(result<known_uidls> known) {
+  if (!known) return store_trouble(known.error());
   const auto& r = load_->record;
   const bool first = !cursor_.initialised;
   if (first) {
@@ -108,22 +134,13 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
   work_ = work::fetching;
   if (first && !served_before_ && r.spec.start.from == start_point::kind::now) {
     // All that is here now is old; it is remembered, and never fetched.
-    skipped_ = std::move(*unknown);
+    skipped_ = std::move(known->unknown);
     cursor_due_ = false;
     auto unit = new_unit();
     unit.move_cursor = cursor_;
     return flush(std::move(unit), nullptr);
   }
-  std::unordered_set<std::string_view> wanted(unknown->begin(), unknown->end());
-  for (const auto& entry : maildrop_) {
-    // A server that names two messages alike has one message as far as anybody can tell (RFC 1939, 7).
-    if (!wanted.contains(entry.uidl) || by_uidl_.contains(entry.uidl)) continue;
-    window_item w;
-    w.entry = entry;
-    if (reconcile_) w.next = window_item::want::compare;
-    by_uidl_.emplace(entry.uidl, window_.size());
-    window_.push_back(std::move(w));
-  }
+  fill_window(*known);
   if (window_.size() > 100 && !caught_up_) {
     backfill_total_ = static_cast<std::int64_t>(window_.size());
     store::mail_store::state_change c;
@@ -132,6 +149,33 @@ void channel_fetcher::on_unknown(result<std::vector<std::string>> unknown) {
   }
   if (reconcile_ && !window_.empty()) return find_candidates();
   fetch_more();
+}
+
+void channel_fetcher::fill_window(const known_uidls& known) {
+  const std::unordered_set<std::string_view> wanted(known.unknown.begin(), known.unknown.end());
+  std::unordered_map<std::string_view, std::uint64_t> stored;
+  for (const auto& s : known.stored) stored.emplace(s.uidl, s.size);
+  if (proven_.size() > maildrop_.size()) proven_.clear();
+  for (const auto& entry : maildrop_) {
+    if (by_uidl_.contains(entry.uidl)) continue;
+    window_item w;
+    if (const auto before = stored.find(entry.uidl); before != stored.end()) {
+      // Stored before, and not deleted: or another message that came by the same name when that one was gone. UIDL and size are believed (there are servers
+      // that never delete, and all of it is not to be read by every poll); otherwise it is read again before it is deleted.
+      const auto proven = proven_.find(entry.uidl);
+      const bool sized = entry.size == before->second || (proven != proven_.end() && proven->second == entry.size);
+      if (names_ == store::named_by::uidl && sized) continue;
+      doubted_.insert(entry.number);
+      if (reconcile_ || entry.size > largest_allowed()) continue;   // in a later poll; never
+      w.again = true;
+    } else if (!wanted.contains(entry.uidl)) {
+      continue;
+    }
+    w.entry = entry;
+    if (reconcile_) w.next = window_item::want::compare;
+    by_uidl_.emplace(entry.uidl, window_.size());
+    window_.push_back(std::move(w));
+  }
 }
 
 void channel_fetcher::pop3_window_done() {
@@ -160,16 +204,17 @@ void channel_fetcher::delete_stored() {
   work_ = work::marking;
   std::vector<std::string> uidls;
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
-  ask_store<std::vector<std::string>>(
+  ask_store<std::vector<store::stored_uidl>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
       [guard = guard(), uidls = std::move(uidls)](store::session& s) { return s.mail.stored_uidls(guard, uidls); },
-      [this, generation = work_generation_](result<std::vector<std::string>> stored) {
+      [this, generation = work_generation_](result<std::vector<store::stored_uidl>> stored) {
         if (generation != work_generation_) return;
         std::vector<listing_entry> entries;
         if (stored) {
-          const std::unordered_set<std::string_view> names(stored->begin(), stored->end());
+          std::unordered_set<std::string_view> names;
+          for (const auto& s : *stored) names.insert(s.uidl);
           for (const auto& entry : maildrop_)
-            if (names.contains(entry.uidl)) entries.push_back(entry);
+            if (!doubted_.contains(entry.number) && names.erase(entry.uidl) > 0) entries.push_back(entry);   // one message by one name
         }
         if (entries.empty()) return end_poll(ending::polled);
         mark_request_ = ++last_request_;

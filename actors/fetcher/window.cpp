@@ -7,6 +7,7 @@
 
 #include "actors/fetcher/fetcher.hpp"
 #include "core/limits.hpp"
+#include "protocol/pop3/classify.hpp"
 
 namespace mailherd::actors {
 
@@ -183,7 +184,12 @@ void channel_fetcher::take_messages(window_item::want want, messages batch, std:
     w.held = false;
     if (reconciles(w)) {
       if (const auto known = known_as(w, m, want == window_item::want::body)) {
-        unit.known.push_back({m.source, known->ledger_id, known->size});
+        if (w.again) {
+          doubted_.erase(w.entry.number);
+          proven_.insert_or_assign(w.entry.uidl, w.entry.size);
+        } else {
+          unit.known.push_back({m.source, known->ledger_id, known->size});
+        }
         hand(i);
         continue;
       }
@@ -204,6 +210,10 @@ void channel_fetcher::take_messages(window_item::want want, messages batch, std:
       m.digest = {};
       m.body.reset();
       m.problem = fmt::format("The message has {} bytes, more than the {} this tenant allows; it stays on the server.", w.entry.size, largest_allowed());
+    }
+    if (w.again) {
+      m.source.uidl = pop3::twin_uidl(w.entry.uidl, m.digest);
+      doubted_.erase(w.entry.number);
     }
     // POP3 knows no internal date: the arrival here is what there is.
     if (m.internal_date == wall_time{}) m.internal_date = wall();
@@ -262,6 +272,10 @@ void channel_fetcher::refuse(std::vector<std::size_t> items, const error& reason
   }
   for (const auto i : items) {
     auto& w = window_[i];
+    if (w.again) {   // what it was taken for is stored: it only stays where it is
+      hand(i);
+      continue;
+    }
     next_item_ = std::min(next_item_, i);
     if (!w.alone) {
       w.alone = true;   // which one of them is it?

@@ -12,6 +12,7 @@
 
 #include "core/clock.hpp"
 #include "core/error.hpp"
+#include "core/model.hpp"
 
 namespace mailherd::pop3 {
 
@@ -38,6 +39,12 @@ error classify(const refusal& what, wall_time now);
 /// An identity for servers without UIDL: "sha256:" + hex over the head of the message as TOP n 0 gives it, without the lines that
 /// old servers rewrite from session to session (Status, X-Status, X-UIDL, X-Keywords, Content-Length, Lines).
 std::string digest_uidl(std::string_view headers);
+
+/// The identity of the `nth` (1, 2 ...) further entry of this size that a listing names as an earlier one: as long as both are there, size and order tell
+/// them apart.
+std::string twin_uidl(std::string_view uidl, std::uint64_t size, std::uint32_t nth);
+/// And of a message that was found under an identity that stands for another one, by its content.
+std::string twin_uidl(std::string_view uidl, const sha256_digest& body);
 
 /// The identity to store for a unique-id as sent: itself if it is 1..512 bytes of printable ASCII, else "hex:" or "sha256:" of it.
 std::string stable_uidl(std::string_view sent);

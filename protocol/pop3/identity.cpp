@@ -55,6 +55,14 @@ std::string digest_uidl(std::string_view headers) {
   return sha256_hex(kept);
 }
 
+std::string twin_uidl(std::string_view uidl, std::uint64_t size, std::uint32_t nth) {
+  return nth <= 1 ? fmt::format("{};{}", uidl, size) : fmt::format("{};{};{}", uidl, size, nth);
+}
+
+std::string twin_uidl(std::string_view uidl, const sha256_digest& body) {
+  return fmt::format("{};sha256:{}", uidl, hex({reinterpret_cast<const char*>(body.data()), body.size()}));
+}
+
 std::string stable_uidl(std::string_view sent) {
   if (sent.size() > uidl_bytes) return sha256_hex(sent);
   const bool printable = std::all_of(sent.begin(), sent.end(), [](char c) { return c >= 0x20 && c <= 0x7E; });

@@ -47,7 +47,7 @@ class fake_mail : public store::mail_store {
           mailherd::uid_validity, mailherd::uid, mailherd::uid, std::size_t) override {
     return fail(failure::not_found);
   }
-  result<std::vector<std::string>> stored_uidls(const store::lease_guard&, const std::vector<std::string>&) override {
+  result<std::vector<store::stored_uidl>> stored_uidls(const store::lease_guard&, const std::vector<std::string>&) override {
     return fail(failure::not_found);
   }
   result<std::vector<store::candidate>> find_candidates(const store::lease_guard&, const std::string&,

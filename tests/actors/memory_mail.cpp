@@ -177,15 +177,15 @@ result<std::vector<mailherd::uid>> memory_mail::stored_uids(const store::lease_g
   return out;
 }
 
-result<std::vector<std::string>> memory_mail::stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) {
+result<std::vector<store::stored_uidl>> memory_mail::stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) {
   auto r = holder("stored_uidls", guard);
   if (!r) return fail(r.error());
-  std::set<std::string> known;
+  std::map<std::string, std::uint64_t> known;
   for (const auto& e : (*r)->ledger)
-    if (e.has_body) known.insert(e.source.uidl);
-  std::vector<std::string> out;
+    if (e.has_body) known.emplace(e.source.uidl, e.size);
+  std::vector<store::stored_uidl> out;
   for (const auto& u : uidls)
-    if (known.contains(u)) out.push_back(u);
+    if (const auto at = known.find(u); at != known.end()) out.push_back({u, at->second});
   return out;
 }
 
@@ -198,7 +198,8 @@ result<std::vector<store::candidate>> memory_mail::find_candidates(const store::
   std::set<std::int64_t> here;
   for (const auto& e : ledger)
     if (e.source.folder == folder && e.source.uid_validity == validity &&
-        (here_by == store::identities::all || (here_by == store::identities::digests) == is_digest(e.source.uidl)))
+        (here_by == store::identities::all ||
+         (here_by != store::identities::none && (here_by == store::identities::digests) == is_digest(e.source.uidl))))
       here.insert(e.origin);
   std::multimap<std::uint64_t, std::optional<wall_time>> by_size;
   for (const auto& [date, size] : keys) by_size.emplace(size, date);

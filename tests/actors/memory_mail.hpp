@@ -71,7 +71,7 @@ class memory_mail : public fake_mail {
   result<std::vector<std::string>> unknown_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
-  result<std::vector<std::string>> stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<std::vector<store::stored_uidl>> stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<store::candidate>> find_candidates(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                         const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,
                                                         store::identities here) override;

@@ -1,30 +1,11 @@
 // The fetcher over POP3: polls, the ledger of UIDLs, deletions.
 #include "core/base64.hpp"
-#include "tests/actors/fetching.hpp"
+#include "tests/actors/polling.hpp"
 
 namespace mailherd::actors {
 namespace {
 
-class pop3 : public test::fetching {
- public:
-  pop3() {
-    spec().incoming.protocol = protocol_kind::pop3;
-    spec().incoming.port = 995;
-    spec().start.from = start_point::kind::all;
-  }
-  void fill_drop(int n, const std::string& prefix = "old") {
-    for (int i = 1; i <= n; ++i) drop().add(mail_of(prefix, i));
-  }
-  test::pop3_server& drop() { return fetching::pop3; }
-  void expect_drop_once() {
-    for (const auto& m : drop().drop) EXPECT_EQ(row().copies_of(m.raw), 1U) << m.raw.substr(0, 90);
-    expect_gapless();
-  }
-  void start_polling() {
-    start();
-    advance(seconds(2));
-  }
-};
+class pop3 : public test::polling {};
 
 TEST_F(pop3, fetches_what_the_ledger_does_not_know_poll_by_poll) {
   fill_drop(250);
@@ -128,8 +109,7 @@ TEST_F(pop3, waits_as_long_as_the_server_wants_between_sign_ins) {
 }
 
 TEST_F(pop3, identifies_messages_by_their_heads_where_there_is_no_uidl) {
-  drop().has_uidl = false;
-  std::erase(drop().capabilities, "UIDL");
+  uidl_is(false);
   fill_drop(20);
   start_polling();
   fill_drop(2, "new");
@@ -181,11 +161,6 @@ TEST_F(pop3, a_server_that_loses_uidl_and_finds_it_again_brings_nothing_twice) {
   drop().add("Subject: without an id\r\n\r\nwhat it says\r\n");
   start_polling();
   ASSERT_EQ(row().messages.size(), 21U);
-  const auto uidl_is = [&](bool there) {
-    drop().has_uidl = there;
-    std::erase(drop().capabilities, "UIDL");
-    if (there) drop().capabilities.push_back("UIDL");
-  };
   uidl_is(false);
   fill_drop(2, "meanwhile");
   advance(env.options.poll_interval * 3);
@@ -209,8 +184,7 @@ TEST_F(pop3, a_change_of_names_is_noticed_by_a_ledger_of_before_and_begun_again_
   start_polling();
   kill();
   row().cursors.begin()->second.names = store::named_by::unknown;
-  drop().has_uidl = false;
-  std::erase(drop().capabilities, "UIDL");
+  uidl_is(false);
   int heads = 0;
   drop().on_command = [&](auto& session, const std::string& line) -> std::optional<std::string> {
     // Every message's head is read for its identity, then those of known sizes to be compared.
@@ -230,8 +204,7 @@ TEST_F(pop3, mail_that_was_not_wanted_is_not_wanted_by_another_name) {
   spec().start.from = start_point::kind::now;
   for (int i = 1; i <= 5; ++i) drop().add("Date: Mon, 13 Nov 2000 10:00:00 +0000\r\nSubject: before\r\n\r\nx\r\n");
   start_polling();
-  drop().has_uidl = false;
-  std::erase(drop().capabilities, "UIDL");
+  uidl_is(false);
   advance(env.options.poll_interval * 3);
   EXPECT_TRUE(row().messages.empty());
 }

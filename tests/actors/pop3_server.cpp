@@ -13,8 +13,9 @@ memory_net::maker pop3_server::maker() {
 }
 
 void pop3_server::add(std::string raw, std::string uidl) {
-  if (uidl.empty()) uidl = fmt::format("uidl-{}", ++uidls_);
-  drop.push_back({std::move(uidl), std::move(raw)});
+  ++serials_;
+  if (uidl.empty()) uidl = fmt::format("uidl-{}", serials_);
+  drop.push_back({std::move(uidl), std::move(raw), serials_});
 }
 
 std::size_t pop3_server::count(std::string_view command) const {
@@ -67,7 +68,7 @@ void pop3_server::session::answer(const std::string& name, const std::string& ar
   }
   if (name == "QUIT") {
     if (signed_in_) {
-      for (const auto n : gone_) std::erase_if(server_.drop, [&](const message& m) { return m.uidl == drop_[n - 1].uidl; });
+      for (const auto n : gone_) std::erase_if(server_.drop, [&](const message& m) { return m.serial == drop_[n - 1].serial; });
       server_.locked_ = nullptr;
     }
     if (!server_.rude_quit) wire_.send("+OK bye\r\n");

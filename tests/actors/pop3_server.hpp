@@ -18,6 +18,7 @@ class pop3_server {
   class session;
   struct message {
     std::string uidl, raw;
+    unsigned serial = 0;   ///< of this server's messages: two may have the same UIDL
   };
 
   std::vector<message> drop;
@@ -39,7 +40,7 @@ class pop3_server {
  private:
   friend class session;
   session* locked_ = nullptr;   ///< who holds the maildrop
-  unsigned uidls_ = 0;
+  unsigned serials_ = 0;
 };
 
 class pop3_server::session : public peer {

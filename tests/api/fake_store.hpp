@@ -300,7 +300,7 @@ class fake_mail final : public store::mail_store {
   result<store::cursor> load_cursor(const guard&, protocol_kind, const std::string&) override { return no(); }
   result<std::vector<std::string>> unknown_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<uid>> stored_uids(const guard&, const std::string&, uid_validity, uid, uid, std::size_t) override { return no(); }
-  result<std::vector<std::string>> stored_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
+  result<std::vector<store::stored_uidl>> stored_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<store::candidate>> find_candidates(const guard&, const std::string&, uid_validity,
                                                         const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>&, store::identities) override {
     return no();

@@ -21,7 +21,10 @@ TEST_F(ledger_test, pop3_knows_what_was_stored_and_what_was_not_wanted) {
   u.skipped_uidls = {"c", "c"};
   ASSERT_TRUE(commit(u).status);
   EXPECT_EQ(*store.unknown_uidls(guard(1, 11), {"d", "c", "b", "a", "e\"\\"}), (std::vector<std::string>{"d", "e\"\\"}));
-  EXPECT_EQ(*store.stored_uidls(guard(1, 11), {"d", "c", "b", "a"}), std::vector<std::string>{"a"});
+  const auto with_body = store.stored_uidls(guard(1, 11), {"d", "c", "b", "a"});
+  ASSERT_EQ(with_body->size(), 1U);
+  EXPECT_EQ(with_body->front().uidl, "a");
+  EXPECT_EQ(with_body->front().size, 4U);
   EXPECT_EQ(*store.unknown_uidls(guard(1, 12), {"a"}), std::vector<std::string>{"a"}) << "another channel's maildrop";
   EXPECT_TRUE(store.unknown_uidls(guard(1, 11), {})->empty());
 }

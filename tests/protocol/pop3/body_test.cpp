@@ -105,6 +105,12 @@ TEST(body, announced_sizes_are_hints) {
   EXPECT_EQ(announced(""), "begin 5 7 ?");
 }
 
+TEST(identity, of_twins_is_the_name_they_share_with_what_tells_them_apart) {
+  EXPECT_EQ(twin_uidl("abc", 200, 1), "abc;200");
+  EXPECT_EQ(twin_uidl("abc", 200, 2), "abc;200;2");
+  EXPECT_EQ(twin_uidl("abc", sha256_digest{0x01, 0xFF}), "abc;sha256:01ff" + std::string(60, '0'));
+}
+
 TEST(identity, without_uidl_is_the_head_without_what_servers_rewrite) {
   const std::string head = "From: a@x.test\r\nSubject: x\r\nMessage-ID: <1@x>\r\n";
   const auto id = digest_uidl(head + "\r\n");

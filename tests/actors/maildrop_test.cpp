@@ -1,0 +1,110 @@
+// The fetcher and the names of a maildrop's messages: names that two messages share, and what may be deleted by a name.
+#include "tests/actors/polling.hpp"
+
+namespace mailherd::actors {
+namespace {
+
+class maildrop : public test::polling {
+ public:
+  /// Of mail that says nothing of itself but its text.
+  static std::string alarm(const std::string& text) { return "From: alarm@plant.test\r\nSubject: alarm\r\n\r\n" + text + "\r\n"; }
+};
+
+TEST_F(maildrop, two_messages_with_the_same_head_are_both_stored_and_only_then_deleted) {
+  uidl_is(false);
+  spec().after = after_fetch::remove;
+  for (const auto* text : {"pressure", "temperature", "pressurf"}) drop().add(alarm(text));
+  start_polling();
+  for (const auto* text : {"pressure", "temperature", "pressurf"}) EXPECT_EQ(row().copies_of(alarm(text)), 1U) << text;
+  EXPECT_TRUE(drop().drop.empty());
+  expect_gapless();
+}
+
+TEST_F(maildrop, a_message_that_comes_by_the_name_of_one_that_was_deleted_is_read_before_it_is_deleted) {
+  for (const bool uidl : {false, true}) {
+    SCOPED_TRACE(uidl);
+    uidl_is(uidl);
+    spec().after = after_fetch::remove;
+    for (const auto* text : {"1", "22", "333", "4"}) {
+      drop().add(alarm((uidl ? "u" : "d") + std::string(text)), "always the same");
+      fetchers.empty() ? start_polling() : poll();
+      EXPECT_TRUE(drop().drop.empty());
+      if (uidl && std::string(text) == "4") continue;   // by UIDL and size it is the first one
+      EXPECT_EQ(row().copies_of(alarm((uidl ? "u" : "d") + std::string(text))), 1U) << text;
+    }
+  }
+}
+
+TEST_F(maildrop, a_deletion_that_failed_is_made_good_and_stores_nothing_again) {
+  for (const bool uidl : {false, true}) {
+    SCOPED_TRACE(uidl);
+    uidl_is(uidl);
+    spec().after = after_fetch::remove;
+    fill_drop(10, uidl ? "with" : "without");
+    const auto before = row().messages.size();
+    int cut = 1;
+    drop().on_command = [&](auto& session, const std::string& line) -> std::optional<std::string> {
+      if (line != "QUIT" || cut-- <= 0) return std::nullopt;
+      session.line().reset();
+      return "";
+    };
+    fetchers.empty() ? start_polling() : poll();
+    EXPECT_EQ(drop().drop.size(), 10U);
+    poll(2);
+    EXPECT_TRUE(drop().drop.empty());
+    EXPECT_EQ(row().messages.size(), before + 10);
+    drop().on_command = {};
+  }
+}
+
+TEST_F(maildrop, a_message_that_is_refused_when_it_is_read_again_stays) {
+  uidl_is(false);
+  spec().after = after_fetch::remove;
+  drop().add(alarm("1"));
+  start_polling();
+  ASSERT_TRUE(drop().drop.empty());
+  drop().add(alarm("2"));
+  fill_drop(3, "other");
+  drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {
+    return line == "RETR 1" ? std::optional<std::string>("-ERR cannot read it\r\n") : std::nullopt;
+  };
+  poll(3);
+  ASSERT_EQ(drop().drop.size(), 1U);
+  EXPECT_EQ(drop().drop.front().raw, alarm("2"));
+  EXPECT_EQ(row().messages.size(), 4U);
+}
+
+TEST_F(maildrop, unique_ids_that_are_not_unique_hide_no_message) {
+  drop().add(mail_of("first", 1, 100), "same");
+  fill_drop(3);
+  drop().add(mail_of("second", 1, 200), "same");
+  drop().add(mail_of("third", 1, 100), "same");
+  drop().add(mail_of("fourth", 1, 200), "same");
+  start_polling();
+  EXPECT_EQ(row().messages.size(), 7U);
+  expect_drop_once();
+  poll(3);
+  EXPECT_EQ(drop().count("RETR"), 7U);
+  EXPECT_EQ(row().ledger.front().source.uidl, "same") << "what ledgers of before hold";
+  // The first one goes: the second has its name now, and stays what it is.
+  drop().drop.erase(drop().drop.begin());
+  poll(3);
+  EXPECT_EQ(row().messages.size(), 7U);
+  drop().add(mail_of("fifth", 1, 300), "same");
+  poll(2);
+  EXPECT_EQ(row().messages.size(), 8U);
+  expect_drop_once();
+}
+
+TEST_F(maildrop, of_two_messages_by_one_name_the_one_that_was_never_read_is_found_in_a_ledger_of_before) {
+  drop().add(mail_of("first", 1), "same");
+  start_polling();
+  ASSERT_EQ(row().messages.size(), 1U);
+  drop().add(mail_of("second", 1, 500), "same");
+  spec().after = after_fetch::remove;
+  poll(2);
+  EXPECT_EQ(row().copies_of(mail_of("second", 1, 500)), 1U);
+}
+
+}  // namespace
+}  // namespace mailherd::actors
