@@ -297,6 +297,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::int64_t seen_generation_ = 0, seen_server_ = 0;   ///< of that poll
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit
   store::named_by names_{};                       ///< POP3: what the identities of that listing are
+  std::optional<error> head_refusal_;             ///< POP3: why some of them have none
   bool reconcile_ = false;                        ///< POP3: what is not known by this identity is compared with the ledger first
   bool cursor_due_ = false;                       ///< POP3: to be written when the maildrop is dealt with as a whole
   bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then

@@ -13,6 +13,9 @@
 namespace mailherd::actors {
 
 namespace {
+/// Messages without a name whose tries one poll counts: of more the next one does.
+constexpr std::size_t unnamed_at_once = 20;
+
 /// Two messages by one name (the server's UIDLs collide, or the digests of equal heads) are two messages. The first keeps the name: the ledger may know it by
 /// that, and one that stands alone is called what it was ever called.
 void tell_twins_apart(std::vector<listing_entry>& maildrop) {
@@ -48,6 +51,7 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   if (work_ != work::listing) return;
   maildrop_ = std::move(e.entries);
   names_ = e.names;
+  head_refusal_ = std::move(e.refusal);
   tell_twins_apart(maildrop_);
   if (maildrop_to_prove()) {
     if (is_another_maildrop()) return refuse_maildrop();
@@ -156,6 +160,7 @@ void channel_fetcher::fill_window(const known_uidls& known) {
   std::unordered_map<std::string_view, std::uint64_t> stored;
   for (const auto& s : known.stored) stored.emplace(s.uidl, s.size);
   if (proven_.size() > maildrop_.size()) proven_.clear();
+  std::size_t unnamed = 0;
   for (const auto& entry : maildrop_) {
     if (by_uidl_.contains(entry.uidl)) continue;
     window_item w;
@@ -171,8 +176,9 @@ void channel_fetcher::fill_window(const known_uidls& known) {
     } else if (!wanted.contains(entry.uidl)) {
       continue;
     }
+    if (entry.unnamed && ++unnamed > unnamed_at_once) continue;
     w.entry = entry;
-    if (reconcile_) w.next = window_item::want::compare;
+    if (reconcile_ && !entry.unnamed) w.next = window_item::want::compare;
     by_uidl_.emplace(entry.uidl, window_.size());
     window_.push_back(std::move(w));
   }

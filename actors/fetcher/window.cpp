@@ -105,6 +105,10 @@ bool channel_fetcher::send_slice() {
   for (auto i = next_item_; i < window_.size(); ++i) {
     auto& w = window_[i];
     if (dealt_with(w)) continue;
+    if (w.entry.unnamed) {
+      note_try(i, head_refusal_.value_or(error{failure::command_refused, "refused without a reason", {}}));
+      continue;
+    }
     if (!aside_.empty() || !suspects_.empty()) {
       const auto key = key_of(source_of(w));
       if (const auto aside = aside_.extract(key); !aside.empty()) {
@@ -299,11 +303,14 @@ void channel_fetcher::note_try(std::size_t item, const error& reason) {
         if (!tries) return store_trouble(tries.error());
         if (*tries >= limits::message_tries) {
           // A server that delivers nothing at all is in trouble itself: its mail is not to be given up one by one.
-          if (!std::exchange(sound_, false)) {
+          if (!window_[item].entry.unnamed && !std::exchange(sound_, false)) {
             drop_serving();
             return wait_and_reopen(reason);
           }
           set_aside(item, describe(reason));
+        } else if (window_[item].entry.unnamed) {
+          log(log_level::warning, "server refuses the head of a message that has no UIDL", {{"error", describe(reason)}, {"tries", std::to_string(*tries)}});
+          hand(item);   // the next poll asks for it again
         } else if (reason.code == failure::server_unavailable) {
           // It may really be the server: the next try comes after a while, and the others of its command are not to suffer for it.
           suspects_.insert(key_of(source_of(window_[item])));

@@ -189,18 +189,6 @@ fetch_request* pop3_session::fetch_at_hand() {
   return at == fetches_.end() ? nullptr : &*at;
 }
 
-void pop3_session::on_size(std::uint32_t number, std::uint64_t octets) {
-  if (!listing_) return;
-  if (!listing_->has_identities) {
-    listing_entry entry;
-    entry.number = number;
-    entry.size = octets;
-    listing_->entries.push_back(std::move(entry));
-  } else if (auto* entry = entry_of(number)) {
-    entry->size = octets;
-  }
-}
-
 void pop3_session::on_chunk(std::string_view bytes) {
   if (sent_.front().what == purpose::identity) {
     if (listing_ && listing_->head.size() < limits::header_parse_bytes) listing_->head.append(bytes);
@@ -254,8 +242,11 @@ void pop3_session::on_refused(const pop3::event::refused& e) {
       if (listing_) listing_->has_identities = false;
       return;
     case purpose::identity:
-      // Gone or unreadable: it has no identity in this session and is left out of the listing.
-      if (listing_ && --listing_->unidentified == 0) finish_listing();
+      // One that the server cannot read is told without an identity. Servers that stumble over one message say so in the words of a server in trouble.
+      if (e.reason.code != failure::command_refused && e.reason.code != failure::server_unavailable) return finish(e.reason);
+      if (!listing_) return;
+      listing_->refusal = e.reason;
+      if (--listing_->unidentified == 0) finish_listing();
       return;
     case purpose::message: {
       if (!f) return;
@@ -310,36 +301,6 @@ void pop3_session::on_finished() {
 }
 
 // ---- requests ------------------------------------------------------------------------------------------------------------------------------
-
-void pop3_session::list(std::uint64_t request, mailherd::uid, mailherd::uid) {
-  enter("list", times().stall);
-  listing_ = std::make_unique<listing>();
-  listing_->request = request;
-  if (expect(engine_.uidl(), purpose::uidl) && expect(engine_.list(), purpose::sizes)) pump();
-}
-
-listing_entry* pop3_session::entry_of(std::uint32_t number) {
-  // Servers list in ascending order: the place is nearly always number - 1.
-  auto& all = listing_->entries;
-  if (number >= 1 && number <= all.size() && all[number - 1].number == number) return &all[number - 1];
-  const auto it = std::find_if(all.begin(), all.end(), [&](const auto& entry) { return entry.number == number; });
-  return it == all.end() ? nullptr : &*it;
-}
-
-void pop3_session::identify_by_head() {
-  const auto missing = [](const listing_entry& entry) { return entry.uidl.empty(); };
-  listing_->unidentified = static_cast<std::size_t>(std::count_if(listing_->entries.begin(), listing_->entries.end(), missing));
-  if (listing_->unidentified == 0) return finish_listing();
-  for (const auto& entry : listing_->entries)
-    if (missing(entry) && !expect(engine_.top(entry.number, 0), purpose::identity, entry)) return;
-}
-
-void pop3_session::finish_listing() {
-  auto l = std::move(listing_);
-  std::erase_if(l->entries, [](const auto& entry) { return entry.uidl.empty(); });
-  report(session_event::listed{l->request, std::move(l->entries), l->has_identities ? store::named_by::uidl : store::named_by::digest});
-  enter("waiting", times().command);
-}
 
 void pop3_session::fetch(std::uint64_t request, std::vector<listing_entry> entries, fetch_mode mode, std::uint64_t max_bytes,
                          std::shared_ptr<fetch_budget::share> share) {

@@ -56,6 +56,7 @@ class pop3_session final : public session_base {
     std::vector<listing_entry> entries;    ///< by number
     bool has_identities = true;
     std::size_t unidentified = 0;          ///< TOPs not answered yet
+    std::optional<error> refusal;          ///< of a TOP
     std::string head;                      ///< of the message whose TOP is arriving
   };
   struct marking {
@@ -77,6 +78,7 @@ class pop3_session final : public session_base {
   fetch_request* fetch_at_hand();
   void finish_listing();
   void identify_by_head();
+  [[nodiscard]] std::optional<error> nameless(const listing& l) const;
   void settle();
   void pump();
   [[nodiscard]] sasl::credentials who() const;

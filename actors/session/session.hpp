@@ -50,6 +50,7 @@ struct listing_entry {
   mailherd::uid uid;                     ///< IMAP
   std::uint32_t number = 0;              ///< POP3: valid in this session only
   std::string uidl;                      ///< POP3
+  bool unnamed = false;                  ///< POP3: the server gives it no unique-id and refuses its head; `uidl` says its size and no more
   std::uint64_t size = 0;                ///< as announced: a hint
   wall_time internal_date{};             ///< IMAP; epoch for POP3
 };
@@ -84,6 +85,7 @@ struct listed {
   std::uint64_t request = 0;
   std::vector<listing_entry> entries;    ///< IMAP: ascending UID
   store::named_by names = store::named_by::unknown;   ///< POP3: what their identities are
+  std::optional<error> refusal = {};     ///< POP3: of the heads of those that are unnamed
 };
 
 /// Messages that have arrived, in the server's order; `share` is their part of the node's budget.

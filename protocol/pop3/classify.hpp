@@ -46,6 +46,9 @@ std::string twin_uidl(std::string_view uidl, std::uint64_t size, std::uint32_t n
 /// And of a message that was found under an identity that stands for another one, by its content.
 std::string twin_uidl(std::string_view uidl, const sha256_digest& body);
 
+/// The identity under which a message is recorded that has no unique-id and whose head the server refuses: there is nothing but its size.
+std::string unnamed_uidl(std::uint64_t size);
+
 /// The identity to store for a unique-id as sent: itself if it is 1..512 bytes of printable ASCII, else "hex:" or "sha256:" of it.
 std::string stable_uidl(std::string_view sent);
 

@@ -63,6 +63,8 @@ std::string twin_uidl(std::string_view uidl, const sha256_digest& body) {
   return fmt::format("{};sha256:{}", uidl, hex({reinterpret_cast<const char*>(body.data()), body.size()}));
 }
 
+std::string unnamed_uidl(std::uint64_t size) { return fmt::format("unnamed;{}", size); }
+
 std::string stable_uidl(std::string_view sent) {
   if (sent.size() > uidl_bytes) return sha256_hex(sent);
   const bool printable = std::all_of(sent.begin(), sent.end(), [](char c) { return c >= 0x20 && c <= 0x7E; });

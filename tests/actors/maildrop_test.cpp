@@ -96,6 +96,74 @@ TEST_F(maildrop, unique_ids_that_are_not_unique_hide_no_message) {
   expect_drop_once();
 }
 
+// ---- names that cannot be had ---------------------------------------------------------------------------------------------------------------
+
+TEST_F(maildrop, without_uidl_and_top_nothing_is_guessed_and_the_channel_says_so) {
+  for (const bool offers : {false, true}) {
+    SCOPED_TRACE(offers);
+    uidl_is(false);
+    std::erase(drop().capabilities, "TOP");
+    if (offers) drop().capabilities.push_back("TOP");
+    fill_drop(5, offers ? "offered" : "not-offered");
+    const auto before = row().messages.size();
+    drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {
+      return line.substr(0, 3) == "TOP" ? std::optional<std::string>("-ERR what?\r\n") : std::nullopt;
+    };
+    fetchers.empty() ? start_polling() : poll(5);
+    EXPECT_EQ(record().state_reason, "protocol_violation");
+    EXPECT_NE(record().state_detail.find("no lasting identities"), std::string::npos) << record().state_detail;
+    EXPECT_EQ(row().messages.size(), before);
+    drop().on_command = {};
+    poll(10);
+    EXPECT_EQ(row().state(), channel_state::active);
+    EXPECT_EQ(row().messages.size(), before + 5);
+    expect_drop_once();
+  }
+}
+
+TEST_F(maildrop, a_server_in_trouble_that_refuses_every_head_is_asked_again) {
+  uidl_is(false);
+  fill_drop(5);
+  drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {
+    return line.substr(0, 3) == "TOP" ? std::optional<std::string>("-ERR [SYS/TEMP] later\r\n") : std::nullopt;
+  };
+  start_polling();
+  EXPECT_EQ(record().state_reason, "server_unavailable");
+  EXPECT_TRUE(row().tries.empty());
+  drop().on_command = {};
+  poll(5);
+  EXPECT_EQ(row().messages.size(), 5U);
+}
+
+TEST_F(maildrop, a_message_whose_head_is_refused_is_set_aside_after_three_polls_and_does_not_vanish) {
+  uidl_is(false);
+  fill_drop(10);
+  drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {
+    return line == "TOP 4 0" ? std::optional<std::string>("-ERR internal error, service unavailable\r\n") : std::nullopt;
+  };
+  start_polling();
+  EXPECT_EQ(row().messages.size(), 9U) << "the others do not wait";
+  EXPECT_EQ(row().state(), channel_state::active);
+  poll(3);
+  ASSERT_EQ(row().messages.size(), 10U);
+  const auto& aside = row().messages.back();
+  EXPECT_TRUE(aside.raw.empty());
+  EXPECT_EQ(aside.message.size, drop().drop[3].raw.size());
+  EXPECT_NE(aside.message.problem.find("does not deliver"), std::string::npos) << aside.message.problem;
+  poll(10);
+  EXPECT_EQ(row().messages.size(), 10U) << "once";
+  EXPECT_EQ(row().state(), channel_state::active);
+  EXPECT_EQ(row().tries.begin()->second, limits::message_tries);
+  // And one that is alone.
+  drop().drop.clear();
+  drop().add(alarm("alone"));
+  drop().on_command = [](auto&, const std::string& line) -> std::optional<std::string> {
+    return line == "TOP 1 0" ? std::optional<std::string>("-ERR cannot read it\r\n") : std::nullopt;
+  };
+  poll(4);
+  EXPECT_EQ(row().messages.size(), 11U);
+}
+
 TEST_F(maildrop, of_two_messages_by_one_name_the_one_that_was_never_read_is_found_in_a_ledger_of_before) {
   drop().add(mail_of("first", 1), "same");
   start_polling();

@@ -441,5 +441,28 @@ TEST_F(broken_servers, pop3_uidl_is_refused_for_a_moment_and_nothing_comes_twice
   EXPECT_EQ(server.count_commands("RETR"), 31U);
 }
 
+TEST_F(broken_servers, pop3_without_uidl_and_top_is_named_and_nothing_is_guessed) {
+  auto o = pop3();
+  o.has_uidl = false;
+  o.capabilities = {"USER"};
+  pop3_fake server(o);
+  std::vector<std::string> raws;
+  for (std::size_t i = 0; i < 3; ++i) server.add(raws.emplace_back(corpus::message(7, i)));
+  std::atomic<bool> has_top{false};
+  server.on_command([&](connection& line, const peers::pop3_command& cmd) {
+    if (cmd.name != "TOP" || has_top) return verdict::normal;
+    line.send("-ERR unknown command\r\n");
+    return verdict::handled;
+  });
+  start_herd(quick);
+  const auto c = add_channel(on(server.port(), protocol_kind::pop3));
+  ASSERT_TRUE(wait([&] { return channel(c).state_reason == "protocol_violation"; })) << channel(c).state_reason;
+  EXPECT_NE(channel(c).state_detail.find("no lasting identities"), std::string::npos) << channel(c).state_detail;
+  EXPECT_EQ(channel(c).messages_stored, 0);
+  has_top = true;
+  ASSERT_TRUE(wait_stored(c, 3));
+  EXPECT_TRUE(holds_exactly(c, raws));
+}
+
 }  // namespace
 }  // namespace mailherd::test

@@ -108,6 +108,7 @@ TEST(body, announced_sizes_are_hints) {
 TEST(identity, of_twins_is_the_name_they_share_with_what_tells_them_apart) {
   EXPECT_EQ(twin_uidl("abc", 200, 1), "abc;200");
   EXPECT_EQ(twin_uidl("abc", 200, 2), "abc;200;2");
+  EXPECT_EQ(twin_uidl(unnamed_uidl(5), 5, 1), "unnamed;5;5");
   EXPECT_EQ(twin_uidl("abc", sha256_digest{0x01, 0xFF}), "abc;sha256:01ff" + std::string(60, '0'));
 }
 
