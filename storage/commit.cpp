@@ -89,7 +89,7 @@ class group {
   void insert_identities() {
     if (items_.empty()) return;
     column<std::int64_t> tenants, channels, servers, validities, uids, sizes, dates;
-    column<std::string> with_body, with_headers, folders, uidls;
+    column<std::string> with_body, with_headers, folders, uidls, afters;
     std::string digests, header_digests;
     for (const auto& it : items_) {
       const auto& m = *it.message;
@@ -102,6 +102,7 @@ class group {
       dates.push_back(micros(m.internal_date));
       with_body.emplace_back(has_body(m) ? "t" : "f");
       with_headers.emplace_back(m.header_digest == no_digest ? "f" : "t");
+      afters.emplace_back(to_string(units_[it.unit].after));
       folders.push_back(m.source.folder);
       uidls.push_back(m.source.uidl);
       append(digests, m.digest);
@@ -109,7 +110,7 @@ class group {
     }
     const auto added = link_.run(sql::insert_identities, array_of(tenants), array_of(channels), array_of(validities), array_of(uids), array_of(sizes),
                                  array_of(dates), array_of(with_body), array_of(folders), array_of(uidls), binary(digests), binary(header_digests),
-                                 array_of(with_headers), array_of(servers));
+                                 array_of(with_headers), array_of(servers), array_of(afters));
     if (static_cast<std::size_t>(added.size()) == items_.size()) {
       for (auto& it : items_) it.fresh = true;
       return;

@@ -108,9 +108,9 @@ result<std::vector<stored_uidl>> pg_mail_store::stored_uidls(const lease_guard& 
 }
 
 result<std::vector<mailherd::uid>> pg_mail_store::stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                              mailherd::uid after, mailherd::uid upto, std::size_t limit) {
+                                                              mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) {
   const auto rows = link_.once({guard.tenant}, sql::stored_uids, guard.tenant, guard.channel, folder, validity.value, after.value, upto.value, limit,
-                               guard.server);
+                               guard.server, to_string(what));
   if (!rows) return fail(rows.error());
   std::vector<mailherd::uid> out;
   for (const auto& row : *rows) out.push_back({row[0].as<std::uint32_t>()});

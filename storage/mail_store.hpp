@@ -30,7 +30,7 @@ class pg_mail_store final : public mail_store {
   result<store::cursor> load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                 mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
+                                                 mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) override;
   result<std::vector<stored_uidl>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<candidate>> find_candidates(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,

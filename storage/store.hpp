@@ -73,6 +73,7 @@ struct commit_unit {
   lease_guard guard;
   protocol_kind protocol = protocol_kind::imap;
   std::string folder;                              ///< source of the cursor; empty for POP3
+  after_fetch after = after_fetch::keep;           ///< what is to be done at the server with the messages: kept with their identities
   std::optional<store::cursor> move_cursor;        ///< new cursor, written with the messages
   std::vector<incoming_message> messages;
   std::vector<known_message> known;
@@ -91,7 +92,7 @@ struct commit_outcome {
 /// server changed from one to the other; those of the other kind show nothing. `none`: what is known there is looked for, too.
 enum class identities : std::uint8_t { all, uidls, digests, none };
 
-/// A message of a maildrop that is stored with its body.
+/// A message of a maildrop that is stored with its body, to be deleted there.
 struct stored_uidl {
   std::string uidl;
   std::uint64_t size = 0;   ///< bytes of the body
@@ -130,10 +131,11 @@ class mail_store : public cluster_store {
   /// Of `uidls` (POP3), those not in the ledger, in the given order.
   virtual result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
 
-  /// UIDs with a stored body in (after, upto] under this UIDVALIDITY: those whose `after_fetch` action may be applied. At most `limit`.
+  /// UIDs in (after, upto] under this UIDVALIDITY whose messages were stored with a body while the channel was set to `what`, which may be applied to
+  /// them. At most `limit`.
   virtual result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                         mailherd::uid after, mailherd::uid upto, std::size_t limit) = 0;
-  /// POP3: of `uidls`, those stored with a body.
+                                                         mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) = 0;
+  /// POP3: of `uidls`, those stored with a body while the channel was set to delete.
   virtual result<std::vector<stored_uidl>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
 
   /// Ledger entries of the channel that have no identity (of the kind `here`) under `validity` in `folder` and match one of (internal date, size) pairs;

@@ -25,6 +25,7 @@ store::commit_unit channel_fetcher::new_unit() {
   u.guard = guard();
   u.protocol = serving_->incoming.protocol;
   u.folder = source_folder();
+  u.after = load_->record.spec.after;
   return u;
 }
 

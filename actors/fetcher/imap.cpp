@@ -207,8 +207,8 @@ void channel_fetcher::mark_stored() {
   work_ = work::marking;
   ask_store<std::vector<mailherd::uid>>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = guard(), folder = serving_->incoming.folder, c = cursor_](store::session& s) {
-        return s.mail.stored_uids(guard, folder, c.uid_validity, c.after_uid, c.last_uid, mark_batch);
+      [guard = guard(), folder = serving_->incoming.folder, c = cursor_, what = load_->record.spec.after](store::session& s) {
+        return s.mail.stored_uids(guard, folder, c.uid_validity, c.after_uid, c.last_uid, what, mark_batch);
       },
       [this, generation = work_generation_](result<std::vector<mailherd::uid>> uids) {
         if (generation != work_generation_) return;

@@ -44,7 +44,7 @@ class fake_mail : public store::mail_store {
     return fail(failure::not_found);
   }
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard&, const std::string&,
-          mailherd::uid_validity, mailherd::uid, mailherd::uid, std::size_t) override {
+          mailherd::uid_validity, mailherd::uid, mailherd::uid, after_fetch, std::size_t) override {
     return fail(failure::not_found);
   }
   result<std::vector<store::stored_uidl>> stored_uidls(const store::lease_guard&, const std::vector<std::string>&) override {

@@ -175,6 +175,45 @@ TEST_F(after, a_later_delete_does_not_reach_back_for_what_was_to_be_kept) {
   EXPECT_EQ(imap.inbox().messages.size(), 10U) << "only the new one was fetched to be deleted";
 }
 
+TEST_F(after, mail_that_was_to_be_kept_is_kept_when_all_uids_change) {
+  for (const auto later : {after_fetch::remove, after_fetch::seen}) {
+    spec().after = after_fetch::keep;
+    fetchers.empty() ? start_all() : (record().revision += 1, changed());
+    advance(seconds(5));
+    fill(10, std::string(to_string(later)));
+    advance(seconds(5));
+    spec().after = later;
+    record().revision += 1;
+    changed();
+    advance(seconds(5));
+    imap.renumber(imap.inbox().uid_validity + 1);
+    imap.bye_all("the mailbox was rebuilt");
+    advance(seconds(30));
+    imap.add(mail_of("new", later == after_fetch::seen ? 2 : 1), wall());
+    advance(seconds(5));
+  }
+  EXPECT_EQ(row().messages.size(), 22U);
+  EXPECT_EQ(imap.inbox().messages.size(), 21U) << "one was fetched to be deleted";
+  EXPECT_EQ(with("\\Seen"), 1U);
+}
+
+TEST_F(after, a_deletion_that_failed_is_made_good_when_all_uids_have_changed) {
+  spec().after = after_fetch::remove;
+  fill(5);
+  bool refuses = true;
+  imap.on_command = [&](auto&, const auto& c) -> std::optional<std::string> {
+    return refuses && c.name == "UID STORE" ? std::optional(c.tag + " NO not now\r\n") : std::nullopt;
+  };
+  start_all();
+  ASSERT_EQ(imap.inbox().messages.size(), 5U);
+  refuses = false;
+  imap.renumber(2000);
+  imap.bye_all("the mailbox was rebuilt");
+  advance(seconds(30));
+  EXPECT_TRUE(imap.inbox().messages.empty());
+  EXPECT_EQ(row().messages.size(), 5U);
+}
+
 TEST_F(after, a_server_that_refuses_to_mark_costs_no_mail) {
   spec().after = after_fetch::seen;
   imap.on_command = [](auto&, const auto& c) -> std::optional<std::string> {

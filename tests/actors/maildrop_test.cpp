@@ -96,6 +96,33 @@ TEST_F(maildrop, unique_ids_that_are_not_unique_hide_no_message) {
   expect_drop_once();
 }
 
+TEST_F(maildrop, what_was_fetched_to_be_kept_is_kept_when_the_channel_is_set_to_delete) {
+  for (const bool uidl : {true, false}) {
+    SCOPED_TRACE(uidl);
+    drop().drop.clear();
+    uidl_is(uidl);
+    spec().after = after_fetch::keep;
+    fill_drop(10, uidl ? "with" : "without");
+    fetchers.empty() ? start_polling() : poll();
+    spec().after = after_fetch::remove;
+    record().revision += 1;
+    changed();
+    fill_drop(3, uidl ? "with-new" : "without-new");
+    poll(2);
+    EXPECT_EQ(drop().drop.size(), 10U);
+    const auto read = drop().count("RETR");
+    poll(2);
+    EXPECT_EQ(drop().count("RETR"), read);
+    expect_drop_once();
+  }
+  EXPECT_EQ(row().messages.size(), 26U);
+  // Nor by another name.
+  uidl_is(true);
+  poll(3);
+  EXPECT_EQ(drop().drop.size(), 10U);
+  EXPECT_EQ(row().messages.size(), 26U);
+}
+
 // ---- names that cannot be had ---------------------------------------------------------------------------------------------------------------
 
 TEST_F(maildrop, without_uidl_and_top_nothing_is_guessed_and_the_channel_says_so) {

@@ -71,6 +71,7 @@ store::commit_outcome memory_mail::commit_one(const store::commit_unit& unit) {
     e.digest = m.digest;
     e.header_digest = m.header_digest;
     e.has_body = m.body || m.blob;
+    e.after = unit.after;
     enter(std::move(e));
     stored s;
     s.sequence = static_cast<std::int64_t>(r.messages.size()) + 1;
@@ -165,12 +166,12 @@ result<std::vector<std::string>> memory_mail::unknown_uidls(const store::lease_g
 }
 
 result<std::vector<mailherd::uid>> memory_mail::stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                            mailherd::uid after, mailherd::uid upto, std::size_t limit) {
+                                                            mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) {
   auto r = holder("stored_uids", guard);
   if (!r) return fail(r.error());
   std::set<std::uint32_t> found;
   for (const auto& e : (*r)->ledger)
-    if (e.has_body && e.source.folder == folder && e.source.uid_validity == validity && e.source.uid > after && e.source.uid <= upto) found.insert(e.source.uid.value);
+    if (e.has_body && e.after == what && e.source.folder == folder && e.source.uid_validity == validity && e.source.uid > after && e.source.uid <= upto) found.insert(e.source.uid.value);
   std::vector<mailherd::uid> out;
   for (const auto u : found)
     if (out.size() < limit) out.push_back({u});
@@ -182,7 +183,7 @@ result<std::vector<store::stored_uidl>> memory_mail::stored_uidls(const store::l
   if (!r) return fail(r.error());
   std::map<std::string, std::uint64_t> known;
   for (const auto& e : (*r)->ledger)
-    if (e.has_body) known.emplace(e.source.uidl, e.size);
+    if (e.has_body && e.after == after_fetch::remove) known.emplace(e.source.uidl, e.size);
   std::vector<store::stored_uidl> out;
   for (const auto& u : uidls)
     if (const auto at = known.find(u); at != known.end()) out.push_back({u, at->second});

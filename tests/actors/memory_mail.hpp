@@ -30,6 +30,7 @@ class memory_mail : public fake_mail {
     std::uint64_t size = 0;
     sha256_digest digest{}, header_digest{};
     bool has_body = false, skipped = false;
+    after_fetch after = after_fetch::keep;
   };
   struct row {
     channel_load load;
@@ -70,7 +71,7 @@ class memory_mail : public fake_mail {
   result<store::cursor> load_cursor(const store::lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
-                                                 mailherd::uid after, mailherd::uid upto, std::size_t limit) override;
+                                                 mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) override;
   result<std::vector<store::stored_uidl>> stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<store::candidate>> find_candidates(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                         const std::vector<std::pair<std::optional<wall_time>, std::uint64_t>>& keys,

@@ -308,6 +308,29 @@ TEST_F(on_dovecot, a_new_uid_validity_brings_nothing_twice_and_misses_nothing) {
   EXPECT_TRUE(holds_digests(c, on_server()));
 }
 
+TEST_F(on_dovecot, what_was_fetched_to_be_kept_stays_when_the_channel_deletes_and_the_mailbox_is_made_anew) {
+  for (const auto protocol : {protocol_kind::imap, protocol_kind::pop3}) {
+    SCOPED_TRACE(to_string(protocol));
+    if (protocol == protocol_kind::pop3) peers_with().server.add_user({user_ = fmt::format("u{}@acme.test", ++users_), "secret"});
+    auto& server = peers_with().server;
+    deliver(20);
+    if (protocol == protocol_kind::imap) start_herd(quick);
+    auto s = at(peers_with(), protocol);
+    const auto c = add_channel(s, password());
+    ASSERT_TRUE(wait_stored(c, 20));
+    ASSERT_TRUE(wait_state(c, channel_state::active));
+    s.after = after_fetch::remove;
+    change_channel(c, s);
+    deliver(2);
+    ASSERT_TRUE(wait_stored(c, 22));
+    ASSERT_TRUE(wait([&] { return server.count(user_) == 20; })) << server.count(user_);
+    if (protocol == protocol_kind::imap) server.reset_uid_validity(user_);
+    deliver(3);
+    ASSERT_TRUE(wait_stored(c, 25));
+    ASSERT_TRUE(wait([&] { return server.count(user_) == 20; })) << server.count(user_);
+  }
+}
+
 TEST_F(on_dovecot, kicks_restarts_kills_and_freezes_while_mail_keeps_arriving) {
   auto& server = peers_with().server;
   start_herd([](actors::herd_options& o) {

@@ -120,9 +120,11 @@ TEST_F(commit_test, equal_numbers_of_another_server_are_other_messages_and_its_c
   u.move_cursor = store::cursor{{7}, {2}, {}, {}, 0, {}, true};
   ASSERT_EQ(commit(u).stored, 2);
   EXPECT_FALSE(store.load_cursor(second, protocol_kind::imap, "INBOX")->initialised);
-  EXPECT_EQ(commit(unit(second, {mail(1, "c"), mail(2, "d")})).stored, 2);
+  auto there = unit(second, {mail(1, "c"), mail(2, "d")});
+  there.after = after_fetch::remove;
+  EXPECT_EQ(commit(there).stored, 2);
   EXPECT_EQ(commit(unit(guard(1, 11), {mail(2, "b"), mail(3, "e")})).stored, 1) << "what the old session still hands in belongs to its own server";
-  EXPECT_EQ(store.stored_uids(second, "INBOX", {7}, {0}, {9}, 10)->size(), 2U);
+  EXPECT_EQ(store.stored_uids(second, "INBOX", {7}, {0}, {9}, after_fetch::remove, 10)->size(), 2U);
   EXPECT_EQ(store.find_candidates(second, "INBOX", {7}, {{std::nullopt, 1}}, store::identities::all)->size(), 3U) << "those of the first server may be the same mail";
   expect_gapless();
 }

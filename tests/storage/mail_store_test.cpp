@@ -19,9 +19,16 @@ TEST_F(ledger_test, pop3_knows_what_was_stored_and_what_was_not_wanted) {
   u.protocol = protocol_kind::pop3;
   u.folder.clear();
   u.skipped_uidls = {"c", "c"};
+  u.after = after_fetch::remove;
   ASSERT_TRUE(commit(u).status);
+  auto kept = stored;
+  kept.source.uidl = "k";
+  auto earlier = u;
+  earlier.messages = {kept};
+  earlier.after = after_fetch::keep;
+  ASSERT_TRUE(commit(earlier).status);
   EXPECT_EQ(*store.unknown_uidls(guard(1, 11), {"d", "c", "b", "a", "e\"\\"}), (std::vector<std::string>{"d", "e\"\\"}));
-  const auto with_body = store.stored_uidls(guard(1, 11), {"d", "c", "b", "a"});
+  const auto with_body = store.stored_uidls(guard(1, 11), {"d", "c", "b", "a", "k"});
   ASSERT_EQ(with_body->size(), 1U);
   EXPECT_EQ(with_body->front().uidl, "a");
   EXPECT_EQ(with_body->front().size, 4U);
@@ -32,11 +39,52 @@ TEST_F(ledger_test, pop3_knows_what_was_stored_and_what_was_not_wanted) {
 TEST_F(ledger_test, uids_with_a_body_are_those_whose_messages_may_be_deleted) {
   auto bodiless = mail(3, "x");
   bodiless.body.reset();
-  ASSERT_TRUE(commit(unit(guard(1, 11), {mail(1, "a"), mail(2, "b"), bodiless, mail(4, "d"), mail(5, "e", 8)})).status);
-  const auto uids = store.stored_uids(guard(1, 11), "INBOX", {7}, {1}, {9}, 10);
+  auto u = unit(guard(1, 11), {mail(1, "a"), mail(2, "b"), bodiless, mail(4, "d"), mail(5, "e", 8)});
+  u.after = after_fetch::remove;
+  ASSERT_TRUE(commit(u).status);
+  const auto uids = store.stored_uids(guard(1, 11), "INBOX", {7}, {1}, {9}, after_fetch::remove, 10);
   ASSERT_TRUE(uids);
   EXPECT_EQ(*uids, (std::vector<mailherd::uid>{{2}, {4}}));
-  EXPECT_EQ(store.stored_uids(guard(1, 11), "INBOX", {7}, {0}, {9}, 2)->size(), 2U);
+  EXPECT_EQ(store.stored_uids(guard(1, 11), "INBOX", {7}, {0}, {9}, after_fetch::remove, 2)->size(), 2U);
+}
+
+TEST_F(ledger_test, what_was_stored_to_be_kept_is_kept_under_every_later_identity) {
+  const auto uids_to = [&](after_fetch what, std::uint32_t validity) {
+    const auto found = store.stored_uids(guard(1, 11), "INBOX", {validity}, {0}, {99}, what, 10);
+    std::string all;
+    for (const auto u : *found) all += fmt::format("{} ", u.value);
+    return all;
+  };
+  std::uint32_t uid = 0;
+  for (const auto after : {after_fetch::keep, after_fetch::seen, after_fetch::remove}) {
+    ++uid;
+    auto u = unit(guard(1, 11), {mail(uid, std::string(uid, 'x'))});
+    u.after = after;
+    ASSERT_EQ(commit(u).stored, 1);
+  }
+  // As a version before this one writes it: it does not say.
+  database.query("INSERT INTO ledger (tenant_id, channel_id, server, uid_validity, uid, size, has_body, folder, uidl, header_digest) "
+                 "VALUES (1, 11, 1, 7, 4, 4, true, 'INBOX', '', decode(repeat('07', 32), 'hex'))");
+  EXPECT_EQ(uids_to(after_fetch::remove, 7), "3 ");
+  EXPECT_EQ(uids_to(after_fetch::seen, 7), "2 ");
+  const auto renumber = [&](std::uint32_t from, std::uint32_t to) {
+    auto u = unit(guard(1, 11), {});
+    u.after = after_fetch::remove;   // what the channel is set to now says nothing of them
+    for (std::uint32_t n = 1; n <= 4; ++n) {
+      const auto found = store.find_candidates(guard(1, 11), "INBOX", {to}, {{std::nullopt, n}}, store::identities::all);
+      ASSERT_EQ(found->size(), 1U);
+      u.known.push_back({{protocol_kind::imap, "INBOX", {to}, {10 + n}, ""}, found->front().ledger_id, found->front().size});
+    }
+    ASSERT_TRUE(commit(u).status);
+    EXPECT_EQ(uids_to(after_fetch::remove, from), "3 ");
+  };
+  renumber(7, 8);
+  EXPECT_EQ(uids_to(after_fetch::remove, 8), "13 ");
+  EXPECT_EQ(uids_to(after_fetch::seen, 8), "12 ");
+  // A further identity by the version before says nothing: then the message is kept.
+  database.query("UPDATE ledger SET after_fetch = NULL WHERE uid_validity = 8");
+  renumber(7, 9);
+  EXPECT_EQ(uids_to(after_fetch::remove, 9), "");
 }
 
 TEST_F(ledger_test, a_known_message_under_a_new_validity_gets_a_further_identity_and_is_no_candidate_any_more) {
