@@ -99,6 +99,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
     std::optional<session_event::opened> opened;
     std::shared_ptr<void> counted;          ///< in the metric of open sessions, for as long as this lives
     bool closing = false;
+    bool compared = false;                  ///< with the session that served: it is the same mailbox
+    bool unproven = false;                  ///< it is told that it serves when its mailbox was compared with what is known of the channel's
   };
   using link_ptr = std::unique_ptr<link>;
 
@@ -144,6 +146,9 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   [[nodiscard]] std::int64_t target_generation() const;
   [[nodiscard]] bool wants_successor() const;
   [[nodiscard]] bool must_close_first() const;
+  [[nodiscard]] std::string name_of(const credential& c, const std::string& account_of_token) const;
+  [[nodiscard]] bool signs_in_by_another_name() const;
+  void refuse_mailbox(const std::string& why);
   void open_serving();
   void open_successor();
   void open(link& l);
@@ -250,8 +255,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void on_known(result<known_uidls> known);
   void fill_window(const known_uidls& known);
   [[nodiscard]] bool maildrop_to_prove() const;
-  [[nodiscard]] bool is_another_maildrop() const;
-  void refuse_maildrop();
+  [[nodiscard]] bool is_another_maildrop(const known_uidls& known) const;
   void remember_maildrop();
   void pop3_window_done();
   void delete_stored();
@@ -295,6 +299,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   std::unordered_map<std::string, std::uint64_t> proven_;   ///< POP3: read again and found to be what was stored, by UIDL: size as listed
   std::vector<std::string> seen_uidls_;           ///< POP3: some of what the last poll saw: a new credential must open the same maildrop
   std::int64_t seen_generation_ = 0, seen_server_ = 0;   ///< of that poll
+  store::named_by seen_names_{};
   std::vector<std::string> skipped_;              ///< POP3: not wanted, to be remembered with the next commit
   store::named_by names_{};                       ///< POP3: what the identities of that listing are
   std::optional<error> head_refusal_;             ///< POP3: why some of them have none

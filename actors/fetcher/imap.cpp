@@ -2,6 +2,7 @@
 #include <caf/send.hpp>
 
 #include <algorithm>
+#include <utility>
 
 #include "actors/fetcher/fetcher.hpp"
 #include "core/limits.hpp"
@@ -40,6 +41,11 @@ void channel_fetcher::on_cursor(result<store::cursor> loaded) {
   if (!loaded) return store_trouble(loaded.error());
   cursor_ = *loaded;
   const auto& opened = *serving_->opened;
+  if (std::exchange(serving_->unproven, false)) {
+    // Of a folder of this server that was never opened nothing is known.
+    if (cursor_.initialised && cursor_.uid_validity != opened.uid_validity) return refuse_mailbox("its UIDVALIDITY is not the one that is known");
+    tell_serving();
+  }
   if (!cursor_.initialised) return start_from_beginning();
   if (cursor_.uid_validity != opened.uid_validity) {
     // Every UID means something else now. What is known is found again by date, size and header; the rest is new or unwanted.

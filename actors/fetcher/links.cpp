@@ -6,6 +6,7 @@
 
 #include "actors/fetcher/fetcher.hpp"
 #include "core/limits.hpp"
+#include "core/server_text.hpp"
 
 namespace mailherd::actors {
 
@@ -49,6 +50,30 @@ bool channel_fetcher::wants_successor() const {
 bool channel_fetcher::must_close_first() const {
   return std::any_of(leaving_.begin(), leaving_.end(),
                      [this](const link_ptr& l) { return one_session_only_ || l->incoming.protocol == protocol_kind::pop3; });
+}
+
+/// The name at the mail server.
+std::string channel_fetcher::name_of(const credential& c, const std::string& account_of_token) const {
+  auto name = c.type == auth_type::basic ? c.username : !c.mailbox.empty() ? c.mailbox : !account_of_token.empty() ? account_of_token : c.account;
+  return name.empty() ? load_->record.spec.address : name;
+}
+
+/// Than the credential that served last: it may be the same mailbox by a longer name, or somebody else's. A new secret of the same name opens what it ever
+/// opened.
+bool channel_fetcher::signs_in_by_another_name() const {
+  const auto observed = load_->record.observed_generation;
+  return observed != 0 && serving_->generation != observed && !equal_text(name_of(serving_->who, serving_->account), name_of(load_->serving, {}));
+}
+
+/// The older credential serves, or tries to, until somebody enters another one.
+void channel_fetcher::refuse_mailbox(const std::string& why) {
+  if (serving_->generation == load_->record.generation)
+    refuse_generation({failure::wrong_mailbox,
+                       "the new credential opens another mailbox (" + why + "); if it is the channel's all the same, made anew, sign in by the name that served "
+                       "before, or make a new channel", {}});
+  maildrop_.clear();
+  drop_serving();
+  open_serving();   // as soon as this session has left, where only one may be there
 }
 
 // ---- opening ------------------------------------------------------------------------------------------------------------------------------
@@ -134,8 +159,7 @@ void channel_fetcher::dial(link& l, secret<> access_token) {
   plan.guard = parts_.guard;
   plan.incoming = l.incoming;
   plan.auth = c.type;
-  plan.username = c.type == auth_type::basic ? c.username : !c.mailbox.empty() ? c.mailbox : !l.account.empty() ? l.account : c.account;
-  if (plan.username.empty()) plan.username = load_->record.spec.address;
+  plan.username = name_of(c, l.account);
   if (l.account.empty()) l.account = c.type == auth_type::basic ? c.username : c.account;
   plan.password = std::move(c.password);
   plan.access_token = std::move(access_token);
@@ -218,6 +242,7 @@ void channel_fetcher::on_successor_opened() {
     }
     log(log_level::warning, "successor found another UIDVALIDITY", {{"serving", std::to_string(here.value)}, {"successor", std::to_string(there.value)}});
   }
+  successor_->compared = same_server;
   if (quiet()) cut_over();   // otherwise at the next commit boundary: fetch_more() begins nothing new
 }
 
@@ -231,7 +256,8 @@ void channel_fetcher::begin_serving() {
   ending_serial_ = 0;
   poll_end_ = ending::broken;
   if (took_over_at_) env_.report->handover_gap(std::chrono::duration<double>(now() - *std::exchange(took_over_at_, std::nullopt)).count());
-  if (!maildrop_to_prove()) tell_serving();   // otherwise its UIDLs tell first whether it is the channel's: on_maildrop()
+  serving_->unproven = maildrop_to_prove() || (!serving_->compared && signs_in_by_another_name());
+  if (!serving_->unproven) tell_serving();   // otherwise UIDVALIDITY or UIDLs show first whose mailbox it is: on_cursor(), on_known()
   schedule_renewal();
   served_since_ = now();
   work_ = work::loading;

@@ -53,11 +53,6 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   names_ = e.names;
   head_refusal_ = std::move(e.refusal);
   tell_twins_apart(maildrop_);
-  if (maildrop_to_prove()) {
-    if (is_another_maildrop()) return refuse_maildrop();
-    tell_serving();
-  }
-  remember_maildrop();
   std::vector<std::string> uidls;
   uidls.reserve(maildrop_.size());
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
@@ -87,18 +82,14 @@ bool channel_fetcher::maildrop_to_prove() const {
          seen_generation_ != serving_->generation && load_->record.observed_generation != serving_->generation;
 }
 
-/// Nothing of what was there a moment ago, and other mail instead.
-bool channel_fetcher::is_another_maildrop() const {
-  return !maildrop_.empty() && std::none_of(maildrop_.begin(), maildrop_.end(), [this](const listing_entry& e) {
-    return std::find(seen_uidls_.begin(), seen_uidls_.end(), e.uidl) != seen_uidls_.end();
-  });
-}
-
-void channel_fetcher::refuse_maildrop() {
-  refuse_generation({failure::wrong_mailbox, "the new credential opens another mailbox (it holds none of the messages that are in this channel's)", {}});
-  maildrop_.clear();
-  drop_serving();
-  open_serving();   // with the credential that served, as soon as this session has left
+/// Nothing of what was there, and other mail instead. A person may have emptied the maildrop, and it may have filled up anew: therefore only somebody who signs in
+/// by another name is judged by the ledger; and not where what is stored is deleted, since nothing of it is there in any case.
+bool channel_fetcher::is_another_maildrop(const known_uidls& known) const {
+  if (maildrop_.empty()) return false;
+  const auto seen = [this](const listing_entry& e) { return std::find(seen_uidls_.begin(), seen_uidls_.end(), e.uidl) != seen_uidls_.end(); };
+  if (maildrop_to_prove() && seen_names_ == names_) return std::none_of(maildrop_.begin(), maildrop_.end(), seen);
+  return signs_in_by_another_name() && load_->record.spec.after != after_fetch::remove && cursor_.names == names_ &&
+         known.unknown.size() == maildrop_.size();
 }
 
 void channel_fetcher::remember_maildrop() {
@@ -110,10 +101,16 @@ void channel_fetcher::remember_maildrop() {
     if (i < some || i + some >= maildrop_.size()) seen_uidls_.push_back(maildrop_[i].uidl);
   seen_generation_ = serving_->generation;
   seen_server_ = serving_->server;
+  seen_names_ = names_;
 }
 
 void channel_fetcher::on_known(result<known_uidls> known) {
   if (!known) return store_trouble(known.error());
+  if (std::exchange(serving_->unproven, false)) {
+    if (is_another_maildrop(*known)) return refuse_mailbox("it holds none of the messages that are in this channel's");
+    tell_serving();
+  }
+  remember_maildrop();
   const auto& r = load_->record;
   const bool first = !cursor_.initialised;
   if (first) {

@@ -191,6 +191,64 @@ TEST_F(maildrop, a_message_whose_head_is_refused_is_set_aside_after_three_polls_
   EXPECT_EQ(row().messages.size(), 11U);
 }
 
+// ---- whose maildrop it is -------------------------------------------------------------------------------------------------------------------
+
+class whose : public maildrop {
+ public:
+  whose() {
+    drop().passwords = {{"joe", "secret"}, {"joe@acme.test", "secret"}, {"ann", "secret"}};
+    fill_drop(20);
+    start_polling();
+    // The node forgets what it saw, and the sign-in that served is over.
+    kill();
+    drop().passwords.erase("joe");
+    start();
+    advance(seconds(2));
+  }
+  void enter(const std::string& name) {
+    credential c;
+    c.username = name;
+    c.password = secret<>("secret");
+    put_credential(c);
+    advance(std::chrono::minutes(3));
+  }
+};
+
+TEST_F(whose, a_stranger_s_maildrop_is_refused_although_nobody_remembers_the_last_poll) {
+  ASSERT_EQ(row().state(), channel_state::needs_reauth);
+  const auto mine = drop().drop;
+  drop().drop.clear();
+  fill_drop(5, "hers");
+  enter("ann");
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_NE(record().switch_error.find("wrong_mailbox"), std::string::npos) << record().switch_error;
+  EXPECT_EQ(record().observed_generation, 1);
+  EXPECT_EQ(row().state(), channel_state::needs_reauth);
+  EXPECT_EQ(row().messages.size(), 20U);
+  EXPECT_EQ(drop().count("RETR"), 20U);
+  drop().drop = mine;
+  enter("joe@acme.test");
+  EXPECT_EQ(record().observed_generation, 3);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(whose, a_maildrop_that_was_emptied_and_filled_anew_is_the_same_by_the_same_name) {
+  drop().drop.clear();
+  fill_drop(5, "anew");
+  drop().passwords["joe"] = "secret";
+  enter("joe");
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(row().messages.size(), 25U);
+}
+
+TEST_F(whose, a_longer_name_is_the_same_by_one_message_that_is_known) {
+  drop().drop.erase(drop().drop.begin() + 1, drop().drop.end());
+  fill_drop(5, "anew");
+  enter("joe@acme.test");
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(row().messages.size(), 25U);
+}
+
 TEST_F(maildrop, of_two_messages_by_one_name_the_one_that_was_never_read_is_found_in_a_ledger_of_before) {
   drop().add(mail_of("first", 1), "same");
   start_polling();

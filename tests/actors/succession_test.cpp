@@ -6,9 +6,9 @@ namespace {
 
 class succession : public test::fetching {
  public:
-  static credential password(const std::string& secret) {
+  static credential password(const std::string& secret, const std::string& name = "joe") {
     credential c;
-    c.username = "joe";
+    c.username = name;
     c.password = mailherd::secret<>(secret);
     return c;
   }
@@ -376,6 +376,77 @@ TEST_F(succession, another_mailbox_behind_the_new_credential_is_not_this_channel
   EXPECT_NE(record().switch_error.find("wrong_mailbox"), std::string::npos);
   EXPECT_EQ(row().messages.size(), 10U);
   EXPECT_EQ(record().observed_generation, 1);
+}
+
+TEST_F(succession, another_mailbox_is_refused_also_when_nothing_serves_beside_it) {
+  fill(10);
+  start_all();
+  imap.passwords = {{"joe", "changed at the server"}, {"ann", "hers"}};
+  imap.on_command = [&](auto& session, const auto& c) -> std::optional<std::string> {
+    if (c.name != "EXAMINE" || session.signed_in_with != "hers") return std::nullopt;
+    return "* 3 EXISTS\r\n* OK [UIDVALIDITY 77] x\r\n* OK [UIDNEXT 4] x\r\n" + c.tag + " OK [READ-ONLY] open\r\n";
+  };
+  imap.bye_all("restart");
+  advance(seconds(10));
+  ASSERT_EQ(row().state(), channel_state::needs_reauth);
+  put_credential(password("hers", "ann"));
+  advance(seconds(10));
+  const auto expect_refused = [&] {
+    EXPECT_EQ(record().switching, switch_state::failed);
+    EXPECT_NE(record().switch_error.find("wrong_mailbox"), std::string::npos) << record().switch_error;
+    EXPECT_EQ(record().observed_generation, 1);
+    EXPECT_EQ(row().state(), channel_state::needs_reauth) << "a person is asked";
+    EXPECT_EQ(cursor().uid_validity.value, 1000U);
+    EXPECT_EQ(row().messages.size(), 10U);
+  };
+  expect_refused();
+  kill();
+  start();
+  advance(std::chrono::hours(3));
+  expect_refused();
+  // The right one serves at once; also when the mailbox was made anew meanwhile.
+  imap.renumber(2000);
+  fill(1, "new");
+  put_credential(password("changed at the server"));
+  advance(seconds(30));
+  EXPECT_EQ(record().switching, switch_state::done);
+  EXPECT_EQ(record().observed_generation, 3);
+  EXPECT_EQ(row().state(), channel_state::active);
+  EXPECT_EQ(row().messages.size(), 11U);
+  expect_all_once();
+}
+
+TEST_F(succession, another_mailbox_is_refused_where_the_session_that_served_had_to_make_room) {
+  imap.sessions_at_most = 1;
+  fill(10);
+  start_all();
+  imap.passwords["ann"] = "hers";
+  imap.on_command = [&](auto& session, const auto& c) -> std::optional<std::string> {
+    if (c.name != "EXAMINE" || session.signed_in_with != "hers" || imap.selected() > 0) return std::nullopt;
+    return "* 3 EXISTS\r\n* OK [UIDVALIDITY 77] x\r\n* OK [UIDNEXT 4] x\r\n" + c.tag + " OK [READ-ONLY] open\r\n";
+  };
+  put_credential(password("hers", "ann"));
+  advance(std::chrono::minutes(2));
+  EXPECT_EQ(record().switching, switch_state::failed);
+  EXPECT_EQ(record().observed_generation, 1);
+  EXPECT_EQ(row().messages.size(), 10U);
+  EXPECT_EQ(imap.logins.back(), "secret") << story();
+  EXPECT_EQ(imap.idling(), 1U);
+  EXPECT_EQ(row().state(), channel_state::active);
+}
+
+TEST_F(succession, the_same_mailbox_by_a_longer_name_serves_although_nothing_did) {
+  fill(3);
+  start_all();
+  imap.passwords = {{"joe@acme.test", "newer"}};
+  imap.bye_all("restart");
+  advance(seconds(10));
+  fill(2, "meanwhile");
+  put_credential(password("newer", "joe@acme.test"));
+  advance(seconds(10));
+  EXPECT_EQ(record().observed_generation, 2);
+  EXPECT_EQ(record().switching, switch_state::done);
+  EXPECT_EQ(row().messages.size(), 5U);
 }
 
 TEST_F(succession, another_server_takes_over_and_known_mail_is_not_stored_again) {
