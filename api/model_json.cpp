@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "api/rules.hpp"
 #include "core/advice.hpp"
 #include "core/limits.hpp"
@@ -299,10 +301,12 @@ mime::inline_images images_of(const out_json& message, const mime::content& cont
   const auto id = parse_message_id(message.value("id", ""));
   if (!id) return {};
   const auto base = "/v1/tenants/" + to_string(id->tenant) + "/messages/" + to_string(*id) + "/attachments/";
-  return [base, &content](std::string_view content_id) -> std::optional<std::string> {
-    for (const auto& a : content.attachments)
-      if (!a.content_id.empty() && a.content_id == content_id) return base + std::to_string(a.index);
-    return std::nullopt;
+  std::map<std::string_view, std::size_t> by_id;   // of `content`, which outlives this
+  for (const auto& a : content.attachments)
+    if (!a.content_id.empty()) by_id.emplace(a.content_id, a.index);
+  return [base, by_id = std::move(by_id)](std::string_view content_id) -> std::optional<std::string> {
+    const auto at = by_id.find(content_id);
+    return at == by_id.end() ? std::nullopt : std::optional(base + std::to_string(at->second));
   };
 }
 
@@ -315,13 +319,13 @@ out_json pieces_of(const std::string& text) {
   return all;
 }
 
-void add_automatic(out_json& message, std::string_view raw) {
+void add_automatic(out_json& message, std::string_view raw, const mime::content& content) {
   message["automatic"] = nullptr;
   const auto found = mime::classify(raw);
   if (found.kind.empty()) return;
   message["automatic"] = {{"kind", found.kind}, {"reason", found.reason}, {"recipients", out_json::array()}};
   if (found.kind != "bounce") return;
-  for (const auto& b : mime::delivery_report(raw))
+  for (const auto& b : mime::delivery_report(content.delivery_status))
     message["automatic"]["recipients"].push_back({{"address", b.recipient}, {"action", b.action}, {"status", b.status}, {"diagnostic", b.diagnostic}});
 }
 
@@ -329,7 +333,7 @@ void add_automatic(out_json& message, std::string_view raw) {
 
 void add_content(out_json& message, std::string_view raw, const mime::content& content) {
   message["headers"] = header_fields(raw.substr(0, std::min(mime::header_end(raw), limits::header_parse_bytes)));
-  add_automatic(message, raw);
+  add_automatic(message, raw, content);
   message["text"] = content.text.empty() ? out_json(nullptr) : out_json(content.text);
   message["text_parts"] = pieces_of(content.text);
   message["html"] = content.html.empty() ? out_json(nullptr) : out_json(content.html);
@@ -345,6 +349,7 @@ void add_content(out_json& message, std::string_view raw, const mime::content& c
                                       {"inline", a.is_inline}});
   }
   message["notes"] = content.notes;
+  if (!safe && !content.html.empty()) message["notes"].push_back("the HTML is too large, or nested too deeply, to be made safe; html gives it as it came");
 }
 
 }  // namespace mailherd::api

@@ -69,11 +69,16 @@ constexpr std::size_t mime_header_lines = 50'000;
 constexpr std::size_t mime_field_colons = 500;
 /// Text or HTML body returned decoded.
 constexpr std::size_t mime_text_bytes = 4 * mib;
+/// What of a delivery report's machine-readable part is read: a block of a few hundred bytes for each recipient.
+constexpr std::size_t mime_report_bytes = 256 * kib;
 /// HTML that is made safe to show (a larger one has no safe form), elements open at once in it, and what it may grow to: escaping makes text
 /// longer, and what was nested for ever would stay so.
 constexpr std::size_t html_safe_input_bytes = 2 * mib;
 constexpr std::size_t html_safe_depth = 128;
 constexpr std::size_t html_safe_output_bytes = 4 * mib;
+/// End tags of such HTML times elements open at once: for each of the former a parser looks through the latter (up to 25 ns each). Beyond it
+/// there is no safe form.
+constexpr std::size_t html_safe_work = 10'000'000;
 /// One attribute of an element (an inline image may be a data: URL).
 constexpr std::size_t html_attribute_bytes = 256 * kib;
 /// Header fields looked at to tell what kind of mail it is.

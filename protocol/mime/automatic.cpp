@@ -102,24 +102,15 @@ automatic classify(std::string_view raw) {
   return {};
 }
 
-std::vector<bounced> delivery_report(std::string_view raw) {
+std::vector<bounced> delivery_report(std::string_view status) {
   std::vector<bounced> out;
-  if (!is_report(header_of(raw))) return out;
-  const auto content = parse_content(raw);
-  for (const auto& part : content.attachments) {
-    if (part.type != "message/delivery-status" && part.type != "message/global-delivery-status") continue;
-    const auto bytes = attachment(raw, part.index);
-    if (!bytes) return out;
-    // The first block is about the message, each further one about a recipient.
-    std::string_view rest = *bytes;
-    for (bool first = true; !rest.empty() && out.size() < limits::envelope_addresses; first = false) {
-      const auto f = read_fields(rest);
-      if (first || f.empty()) continue;
-      const auto after_type = [](std::string_view s) { return clean_server_text(trim(s.substr(s.find(';') == std::string_view::npos ? 0 : s.find(';') + 1))); };
-      out.push_back({after_type(value(f, "final-recipient")), lower(clean_server_text(value(f, "action"))), clean_server_text(value(f, "status")),
-                     after_type(value(f, "diagnostic-code"))});
-    }
-    return out;
+  // The first block is about the message, each further one about a recipient.
+  for (bool first = true; !status.empty() && out.size() < limits::envelope_addresses; first = false) {
+    const auto f = read_fields(status);
+    if (first || f.empty()) continue;
+    const auto after_type = [](std::string_view s) { return clean_server_text(trim(s.substr(s.find(';') == std::string_view::npos ? 0 : s.find(';') + 1))); };
+    out.push_back({after_type(value(f, "final-recipient")), lower(clean_server_text(value(f, "action"))), clean_server_text(value(f, "status")),
+                   after_type(value(f, "diagnostic-code"))});
   }
   return out;
 }

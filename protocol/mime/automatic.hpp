@@ -23,7 +23,8 @@ automatic classify(std::string_view raw);
 struct bounced {
   std::string recipient, action, status, diagnostic;
 };
-std::vector<bounced> delivery_report(std::string_view raw);
+/// `status`: content::delivery_status.
+std::vector<bounced> delivery_report(std::string_view status);
 
 /// A text in pieces, in order, without gaps.
 struct text_piece {

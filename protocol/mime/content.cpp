@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
@@ -173,17 +174,34 @@ std::string read_text(GMimeObject* leaf, std::vector<std::string>& notes) {
   return text;
 }
 
-attachment_info describe(GMimeObject* leaf, std::string type, std::size_t index, std::vector<std::string>& notes) {
+bool is_delivery_status(const std::string& type) { return type == "message/delivery-status" || type == "message/global-delivery-status"; }
+
+attachment_info describe(GMimeObject* leaf, std::string type, content& out) {
   attachment_info info;
-  info.index = index;
+  info.index = out.attachments.size();
   info.type = std::move(type);
   info.name = file_name(leaf);
   info.disposition = lower(clean_server_text(view(g_mime_object_get_disposition(leaf))));
   info.content_id = clean_server_text(view(g_mime_object_get_content_id(leaf)));
-  const decoded body = decode_leaf(leaf, 0);
-  note_damage(body, notes);
+  const bool is_report = out.delivery_status.empty() && is_delivery_status(info.type);
+  decoded body = decode_leaf(leaf, is_report ? limits::mime_report_bytes : 0);
+  note_damage(body, out.notes);
   info.size = body.size;
+  if (is_report) out.delivery_status = std::move(body.bytes);
   return info;
+}
+
+/// What the HTML refers to: "cid:" and what follows up to the end of an attribute or a word. One pass: there may be a thousand attachments.
+std::set<std::string_view> content_ids_in(std::string_view html) {
+  constexpr std::string_view scheme = "cid:", ends = "\"'<> )\t\r\n";
+  std::set<std::string_view> ids;
+  for (auto at = html.find(scheme); at != std::string_view::npos; at = html.find(scheme, at)) {
+    at += scheme.size();
+    const auto id = html.substr(at, std::min(html.find_first_of(ends, at), html.size()) - at);
+    if (!id.empty()) ids.insert(id);
+    at += id.size();
+  }
+  return ids;
 }
 
 /// A multipart without boundary holds its text where nobody looks.
@@ -207,13 +225,13 @@ content read_content(std::string_view raw) {
     switch (sort.decide(leaf, type)) {
       case sorter::role::text: out.text = read_text(leaf, out.notes); break;
       case sorter::role::html: out.html = read_text(leaf, out.notes); break;
-      case sorter::role::attachment: out.attachments.push_back(describe(leaf, std::move(type), out.attachments.size(), out.notes)); break;
+      case sorter::role::attachment: out.attachments.push_back(describe(leaf, std::move(type), out)); break;
     }
     return true;
   });
   if (out.text.empty() && out.html.empty() && out.attachments.empty()) out.text = lost_text(message.root());
-  for (auto& a : out.attachments)
-    a.is_inline = a.disposition == "inline" || (!a.content_id.empty() && out.html.find("cid:" + a.content_id) != std::string::npos);
+  const auto referred = content_ids_in(out.html);
+  for (auto& a : out.attachments) a.is_inline = a.disposition == "inline" || referred.contains(a.content_id);
   return out;
 }
 

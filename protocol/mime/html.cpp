@@ -8,10 +8,12 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
+#include "protocol/mime/markup.hpp"
 
 namespace mailherd::mime {
 
@@ -38,9 +40,23 @@ constexpr word properties[] = {"background-color", "border", "border-bottom", "b
                                "text-align", "text-decoration", "text-indent", "text-transform", "vertical-align", "white-space", "width", "word-break", "word-wrap"};
 
 template <std::size_t N>
-bool among(const word (&list)[N], word s) {
-  return std::find(std::begin(list), std::end(list), s) != std::end(list);
+constexpr bool sorted(const word (&list)[N]) {
+  return std::is_sorted(std::begin(list), std::end(list));
 }
+static_assert(sorted(kept) && sorted(dropped_whole) && sorted(empty_elements) && sorted(attributes) && sorted(properties));
+
+template <std::size_t N>
+bool among(const word (&list)[N], word s) {
+  return std::binary_search(std::begin(list), std::end(list), s);
+}
+
+/// What the parser is shown: the rest plays no part in what is written.
+bool is_shown_element(word name) {
+  constexpr word vanishing[] = {"base", "embed", "frame", "input", "keygen", "link", "meta", "param", "source", "track"};   // dropped, and nothing is inside
+  return (among(kept, name) || among(dropped_whole, name) || name == "html" || name == "body") && !among(vanishing, name);
+}
+bool is_empty_element(word name) { return among(empty_elements, name); }
+bool is_shown_attribute(word name) { return name == "href" || name == "src" || name == "style" || among(attributes, name); }
 
 word view(const xmlChar* s) { return s == nullptr ? word{} : word(reinterpret_cast<const char*>(s)); }
 
@@ -101,21 +117,28 @@ bool is_image_data(const std::string& url) {
          has_scheme(url, "data:image/webp;base64,");
 }
 
-bool harmless_value(const std::string& v) {
+bool harmless_value(word v) {
   constexpr word signs = "abcdefghijklmnopqrstuvwxyz0123456789#%.,- !'\"";
-  auto rest = v;
-  // The only functions that stay.
-  for (const word function : {word("rgba("), word("rgb("), word("hsl(")})
-    for (std::size_t at = 0; (at = rest.find(function)) != std::string::npos;) {
-      const auto end = rest.find(')', at);
-      if (end == std::string::npos) return false;
-      rest.erase(end, 1);
-      rest.erase(at, function.size());
+  constexpr word functions[] = {"rgba(", "rgb(", "hsl("};   // the only ones that stay
+  std::string rest;
+  std::size_t open = 0;
+  while (!v.empty()) {
+    const auto* const function = std::find_if(std::begin(functions), std::end(functions), [&](word f) { return v.starts_with(f); });
+    if (function != std::end(functions)) {
+      v.remove_prefix(function->size());
+      ++open;
+      continue;
     }
+    if (v.front() == ')' && open > 0)
+      --open;
+    else
+      rest += v.front();
+    v.remove_prefix(1);
+  }
   // Only as part of a word: a negative length would move what it is about over what stands around it.
   for (std::size_t at = rest.find('-'); at != std::string::npos; at = rest.find('-', at + 1))
     if (at + 1 == rest.size() || rest[at + 1] < 'a' || rest[at + 1] > 'z') return false;
-  return rest.find_first_not_of(signs) == std::string::npos;
+  return open == 0 && rest.find_first_not_of(signs) == std::string::npos;
 }
 
 std::string safe_style(word style) {
@@ -139,9 +162,12 @@ std::string safe_style(word style) {
 /// Writes what may stay while the parser goes through the input.
 class writer {
  public:
-  explicit writer(const inline_images& images) : images_(images) {}
+  /// `depth`: elements that the parser may hold open.
+  writer(const inline_images& images, xmlParserCtxtPtr parser, std::size_t depth) : images_(images), parser_(parser), depth_(depth) {}
 
   void start(word name, const xmlChar** atts) {
+    if (static_cast<std::size_t>(parser_->nameNr) > depth_ && !std::exchange(too_deep_, true)) xmlStopParser(parser_);
+    if (too_deep_) return;
     const bool whole = among(dropped_whole, name);
     const bool stays = !whole && skipping_ == 0 && among(kept, name) && open_.size() < limits::html_safe_depth;
     if (among(empty_elements, name)) {
@@ -168,6 +194,7 @@ class writer {
     if (skipping_ == 0 && !full()) escape(out_, s);
   }
 
+  [[nodiscard]] bool too_deep() const { return too_deep_; }
   [[nodiscard]] bool full() const { return out_.size() > limits::html_safe_output_bytes; }
   std::string take() { return std::move(out_); }
 
@@ -227,6 +254,9 @@ class writer {
   }
 
   const inline_images& images_;
+  const xmlParserCtxtPtr parser_;
+  const std::size_t depth_;
+  bool too_deep_ = false;
   std::string out_;
   std::vector<element_open> open_;
   unsigned skipping_ = 0;   ///< inside so many elements that go with all that is in them
@@ -251,18 +281,19 @@ struct free_context {
 
 std::optional<std::string> safe_html(std::string_view html, const inline_images& images) {
   if (html.size() > limits::html_safe_input_bytes) return std::nullopt;
-  if (html.empty()) return std::string();
-  writer to(images);
+  const auto plain = plain_markup(html, {is_shown_element, is_empty_element, is_shown_attribute});
+  if (plain.html.empty()) return std::string();
   // Not libxml2's push parser: it stops at whatever closes its last element, and drops the text behind it.
-  const std::unique_ptr<xmlParserCtxt, free_context> parser(htmlCreateMemoryParserCtxt(html.data(), static_cast<int>(html.size())));
+  const std::unique_ptr<xmlParserCtxt, free_context> parser(htmlCreateMemoryParserCtxt(plain.html.data(), static_cast<int>(plain.html.size())));
   if (!parser) return std::nullopt;
+  writer to(images, parser.get(), limits::html_safe_work / std::max<std::size_t>(1, plain.lookups));
   *parser->sax = handler();
   parser->userData = &to;
   // What is inside says nothing about its encoding that would be true here: it is UTF-8 already.
   htmlCtxtUseOptions(parser.get(), HTML_PARSE_NOERROR | HTML_PARSE_NOWARNING | HTML_PARSE_NONET | HTML_PARSE_RECOVER | HTML_PARSE_IGNORE_ENC);
   xmlSwitchEncoding(parser.get(), XML_CHAR_ENCODING_UTF8);
   htmlParseDocument(parser.get());
-  if (to.full()) return std::nullopt;
+  if (to.full() || to.too_deep()) return std::nullopt;
   to.close_all();
   return to.take();
 }

@@ -41,6 +41,7 @@ struct attachment_info {
 struct content {
   std::string text;                          ///< the first text/plain body as UTF-8; empty if there is none
   std::string html;                          ///< the first text/html body as UTF-8, as sent: NOT safe to show without sanitising
+  std::string delivery_status;               ///< the first report of a delivery within (RFC 3464), decoded, cut at limits::mime_report_bytes; mostly empty
   std::vector<attachment_info> attachments;  ///< every other leaf, forwarded messages among them, in order
   std::vector<std::string> notes;            ///< what was wrong or left out, in words
 };

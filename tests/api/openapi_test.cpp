@@ -228,7 +228,7 @@ TEST(openapi, messages) {
   add_content(detail, raw, content);
   add_content(other, "", {});
   auto bounce = to_json(imap);
-  add_content(bounce, report, {});
+  add_content(bounce, report, mime::parse_content(report));
   expect_schema("MessageDetail", {detail, other, bounce});
   EXPECT_EQ(bounce["automatic"]["recipients"][0]["address"], "a@b.test");
   EXPECT_EQ(detail["headers"].dump(), R"([{"name":"A","value":"1 continued"},{"name":"B","value":"2"}])");

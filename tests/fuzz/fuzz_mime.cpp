@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& piece : mime::split_reply(c.text)) together += piece.text;
   require(together == c.text, "the pieces are the text");
   require(mime::classify(raw).reason.size() <= 2 * limits::server_text_bytes, "a reason is short");
-  mime::delivery_report(raw);
+  mime::delivery_report(c.delivery_status);
   for (std::size_t i = 0; i < c.attachments.size(); ++i) {
     const auto& a = c.attachments[i];
     require(a.index == i && fuzz::is_clean(a.name) && fuzz::is_clean(a.type) && fuzz::is_clean(a.content_id), "an attachment can be shown");

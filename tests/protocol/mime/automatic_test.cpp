@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "protocol/mime/automatic.hpp"
+#include "protocol/mime/mime.hpp"
 
 namespace mailherd::mime {
 namespace {
@@ -32,14 +33,17 @@ TEST(automatic, a_delivery_report_names_its_recipients) {
       "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.x.test\r\n\r\n"
       "Final-Recipient: rfc822; ann@x.test\r\nAction: Failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 no\r\n such user\r\n\r\n"
       "Final-Recipient: rfc822;bob@x.test\r\nAction: delayed\r\nStatus: 4.4.1\r\n\r\n--b--\r\n";
-  const auto all = delivery_report(raw);
+  const auto content = parse_content(raw);
+  const auto all = delivery_report(content.delivery_status);
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].recipient, "ann@x.test");
   EXPECT_EQ(all[0].action, "failed");
   EXPECT_EQ(all[0].status, "5.1.1");
   EXPECT_EQ(all[0].diagnostic, "550 no such user");
   EXPECT_EQ(all[1].recipient, "bob@x.test");
-  EXPECT_TRUE(delivery_report("Subject: x\r\n\r\n").empty());
+  EXPECT_EQ(content.attachments.at(0).size, content.delivery_status.size()) << "it is an attachment as well";
+  EXPECT_TRUE(parse_content("Subject: x\r\n\r\nFinal-Recipient: rfc822; ann@x.test\r\n").delivery_status.empty());
+  EXPECT_TRUE(delivery_report("").empty());
 }
 
 std::string pieces(const std::string& text) {

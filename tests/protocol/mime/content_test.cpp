@@ -85,6 +85,24 @@ TEST(content, reads_texts_and_attachments) {
   expect_sound(mixed);
 }
 
+TEST(content, images_that_the_html_shows_are_inline) {
+  const auto with = [](const std::string& html) {
+    const auto c = mime::parse_content("Content-Type: multipart/related; boundary=b\n\n--b\nContent-Type: text/html\n\n" + html +
+                                       "\n--b\nContent-Type: image/png\nContent-ID: <logo@x>\n\nx\n--b--\n");
+    return c.attachments.at(0).is_inline;
+  };
+  for (const char* html : {"<img src=\"cid:logo@x\">", "<img src='cid:logo@x'>", "<img src=cid:logo@x>", "<p style='background:url(cid:logo@x)'>", "cid:cid: cid:logo@x"})
+    EXPECT_TRUE(with(html)) << html;
+  for (const char* html : {"<img src=\"cid:logo@x2\">", "logo@x", "cid:", "cid:logo"}) EXPECT_FALSE(with(html)) << html;
+
+  std::string many = "Content-Type: multipart/related; boundary=b\n\n--b\nContent-Type: text/html\n\n";
+  while (many.size() < limits::mime_text_bytes) many += "cid:x";
+  for (std::size_t i = 0; i + 10 < limits::mime_parts; ++i) many += "\n--b\nContent-Type: image/png\nContent-ID: <" + std::to_string(i) + ">\n\n";
+  const auto begin = std::chrono::steady_clock::now();
+  mime::parse_content(many);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+}
+
 TEST(content, a_message_without_mime_is_text) {
   EXPECT_EQ(mime::parse_content("Subject: x\n\nhello\n").text, "hello\n");
   EXPECT_EQ(mime::parse_content("Subject: x\r\n\r\n").text, "");

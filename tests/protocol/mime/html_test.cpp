@@ -1,6 +1,8 @@
 // Hostile HTML against the allow-list: nothing that acts, nothing that is fetched, nothing that escapes its place.
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "core/limits.hpp"
 #include "protocol/mime/html.hpp"
 #include "tests/corpus/hostile_html.hpp"
@@ -70,6 +72,49 @@ TEST(html, is_closed_bounded_and_stable) {
   EXPECT_EQ(safe(std::string(limits::html_safe_input_bytes, '"')), "(none)") << "it would grow past its bound";
   const auto once = safe("<p style='color:red'>a<img src=https://x.test/i><a href=mailto:a@b.test>b</a></p>");
   EXPECT_EQ(safe_html(once, {}).value_or("").substr(0, 20), once.substr(0, 20));
+}
+
+TEST(html, tags_are_read_as_browsers_read_them) {
+  const auto in_div = [](const std::string& html) {   // where the parser adds no paragraph of its own
+    auto out = safe("<div>" + html);
+    EXPECT_TRUE(out.starts_with("<div>") && out.ends_with("</div>")) << out;
+    return out.substr(5, out.size() - 11);
+  };
+  EXPECT_EQ(in_div("a<!-- <b>x</b> -->b<!-->c<!--->d<?php x ?>e<![if !mso]>f<![endif]><!doctype html>g</ x>h</>i"), "abcdefghi");
+  EXPECT_EQ(in_div("<P ALIGN=center align=right TITLE='say \"a\" > b' data-x=y id=z>x</P\n>"), "<p align=\"center\" title=\"say &quot;a&quot; &gt; b\">x</p>");
+  EXPECT_EQ(in_div("<a href = https://x.test/a/>b</a>"), "<a href=\"https://x.test/a/\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">b</a>");
+  EXPECT_EQ(in_div("<b title>x</b>1 < 2 <3 <"), "<b title=\"\">x</b>1 &lt; 2 &lt;3 &lt;");
+  EXPECT_EQ(in_div("<o:p>a</o:p><blink>b</blink><custom-element x=1>c</custom-element>"), "abc") << "what nobody knows leaves its text";
+  EXPECT_EQ(in_div("a<script>if (x </y>/) '<b>'</SCRIPT >b<style>p{}</style>c<input name=x><meta x>d"), "abcd");
+  EXPECT_EQ(in_div("a<wbr>b<br/>c<img src=cid:logo@x />d<hr>"), "a<wbr>b<br>c<img src=\"/attachments/3\">d<hr>");
+  EXPECT_EQ(in_div("a<b title=\"never closed>b"), "a");
+}
+
+std::string repeated(const std::string& piece, std::size_t bytes) {
+  std::string out;
+  while (out.size() + piece.size() <= bytes) out += piece;
+  return out;
+}
+
+/// Milliseconds each; minutes where something is searched once for every tag, attribute or function.
+TEST(html, hostile_mail_costs_little) {
+  constexpr auto half = limits::html_safe_input_bytes / 2;
+  std::string many = "<b", unseen = "<!-- <a x=\" --><b";
+  for (int i = 0; many.size() < 2 * half - 30; ++i) many += " x" + std::to_string(i);
+  for (int i = 0; unseen.size() < 2 * half - 30; ++i) unseen += " x" + std::to_string(i);
+  for (const std::string& evil : {repeated("<b>", half) + repeated("</i>", half), repeated("<wbr>", half) + repeated("</i>", half),
+                                  repeated("<source>", half) + repeated("</i>", half), repeated("<x>", half) + repeated("</y>", half),
+                                  repeated("<b>", half) + repeated("<body>", half), "<i><div>" + repeated("<b>", 60) + repeated("</i>", half + half / 2),
+                                  many + ">x", unseen + ">x", "<p style='color:" + repeated("rgb(", limits::html_attribute_bytes) + "'>x",
+                                  repeated("<!--", 2 * half), repeated("<script>", 2 * half), repeated("<a b=\"", 2 * half)}) {
+    const auto begin = std::chrono::steady_clock::now();
+    safe(evil);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10)) << evil.substr(0, 20) << " ... " << evil.substr(evil.size() - 20);
+  }
+  EXPECT_EQ(safe(repeated("<b>", half) + repeated("</i>", half)), "(none)") << "too deep for so many end tags";
+  EXPECT_EQ(safe("<b" + many.substr(2) + " title=y>x</b>"), "<b title=\"y\">x</b>");
+  EXPECT_EQ(safe("<p style='color: rgba(1, 2, 3, 0.5); background-color: rgb(1,2,3)'>x</p>"), "<p style=\"color: rgba(1, 2, 3, 0.5); background-color: rgb(1,2,3)\">x</p>");
+  for (const char* odd : {"rgb(1", "rgb(1))", "rgrgb(b(1)", "url(x)", "calc(1)"}) EXPECT_EQ(safe("<p style='color:" + std::string(odd) + "'>x</p>"), "<p>x</p>") << odd;
 }
 
 }  // namespace
