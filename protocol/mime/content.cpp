@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 #include <set>
 
 #include "core/limits.hpp"
@@ -57,6 +58,7 @@ class parsed_message {
     message_.reset(g_mime_parser_construct_message(parser.get(), options.get()));
     guarded_.show_hidden();
   }
+  [[nodiscard]] std::string_view raw() const { return guarded_.raw(); }
   [[nodiscard]] GMimeObject* root() const { return message_ ? g_mime_message_get_mime_part(message_.get()) : nullptr; }
 
  private:
@@ -88,38 +90,38 @@ std::string file_name(GMimeObject* part) {
   return clean == "." || clean == ".." ? std::string{} : clean;
 }
 
-/// Walks the parts in order. `on_leaf(part)` returns false to stop.
+/// A part that holds no others.
+struct leaf {
+  GMimeObject* part;
+  std::optional<std::string_view> embedded;   ///< of a message within the message: its bytes as they came, if they are found
+};
+
+/// Walks the parts in order. `on_leaf(leaf)` returns false to stop.
 class walker {
  public:
-  explicit walker(std::vector<std::string>& notes) : notes_(notes) {}
+  walker(std::string_view raw, std::vector<std::string>& notes) : raw_(raw), notes_(notes) {}
 
   template <class OnLeaf>
   void walk(GMimeObject* root, OnLeaf&& on_leaf) {
-    // An explicit stack: hostile nesting must not become ours.
-    struct frame {
-      GMimeMultipart* multipart;
-      int next;
-    };
-    std::vector<frame> stack;
     const auto enter = [&](GMimeObject* part) {
       if (part == nullptr) return true;
       if (++parts_ > limits::mime_parts) {
         add_note(notes_, fmt::format("the message has more than {} parts; the rest is left out", limits::mime_parts));
         return false;
       }
-      if (!GMIME_IS_MULTIPART(part)) return on_leaf(part);
-      if (stack.size() >= limits::mime_depth) {
+      if (!GMIME_IS_MULTIPART(part)) return on_leaf(leaf{part, GMIME_IS_MESSAGE_PART(part) ? embedded(GMIME_MESSAGE_PART(part)) : std::nullopt});
+      if (stack_.size() >= limits::mime_depth) {
         add_note(notes_, "parts are nested too deeply");
         return true;
       }
-      stack.push_back({GMIME_MULTIPART(part), 0});
+      stack_.push_back({GMIME_MULTIPART(part), 0});
       return true;
     };
     if (!enter(root)) return;
-    while (!stack.empty()) {
-      frame& top = stack.back();
+    while (!stack_.empty()) {
+      frame& top = stack_.back();
       if (top.next >= g_mime_multipart_get_count(top.multipart)) {
-        stack.pop_back();
+        stack_.pop_back();
         continue;
       }
       GMimeObject* const part = g_mime_multipart_get_part(top.multipart, top.next++);
@@ -128,7 +130,47 @@ class walker {
   }
 
  private:
+  // An explicit stack: hostile nesting must not become ours.
+  struct frame {
+    GMimeMultipart* multipart;
+    int next;
+  };
+
+  /// From its first field up to the boundary of a multipart around it. Not as GMime would write it: of what was parsed some was hidden.
+  std::optional<std::string_view> embedded(GMimeMessagePart* part) const {
+    GMimeMessage* const message = g_mime_message_part_get_message(part);
+    if (message == nullptr) return std::nullopt;
+    auto begin = first_field(GMIME_OBJECT(message));
+    if (GMimeObject* const body = g_mime_message_get_mime_part(message)) begin = std::min(begin, first_field(body));
+    if (begin >= raw_.size() || (begin > 0 && raw_[begin - 1] != '\n')) return std::nullopt;
+    auto end = begin;
+    while (end < raw_.size() && !is_boundary(raw_.substr(end))) end = std::min(raw_.find('\n', end), raw_.size() - 1) + 1;
+    if (end == raw_.size()) return raw_.substr(begin);
+    auto found = raw_.substr(begin, end - begin);
+    for (const char c : {'\n', '\r'})   // the line end before a boundary is its own (RFC 2046, 5.1.1)
+      if (found.ends_with(c)) found.remove_suffix(1);
+    return found;
+  }
+
+  static std::size_t first_field(GMimeObject* object) {
+    GMimeHeaderList* const fields = g_mime_object_get_header_list(object);
+    if (g_mime_header_list_get_count(fields) == 0) return std::string_view::npos;
+    const auto at = g_mime_header_get_offset(g_mime_header_list_get_header_at(fields, 0));
+    return at < 0 ? std::string_view::npos : static_cast<std::size_t>(at);
+  }
+
+  [[nodiscard]] bool is_boundary(std::string_view line) const {
+    if (!line.starts_with("--")) return false;
+    line.remove_prefix(2);
+    return std::any_of(stack_.begin(), stack_.end(), [&](const frame& f) {
+      const auto boundary = view(g_mime_object_get_content_type_parameter(GMIME_OBJECT(f.multipart), "boundary"));
+      return !boundary.empty() && line.starts_with(boundary);
+    });
+  }
+
+  std::string_view raw_;
   std::vector<std::string>& notes_;
+  std::vector<frame> stack_;
   std::size_t parts_ = 0;
 };
 
@@ -149,9 +191,10 @@ class sorter {
   bool has_text_ = false, has_html_ = false;
 };
 
-decoded decode_leaf(GMimeObject* leaf, std::size_t keep) {
-  if (GMIME_IS_MESSAGE_PART(leaf)) return decode_message(GMIME_MESSAGE_PART(leaf), keep);
-  if (GMIME_IS_PART(leaf)) return decode_part(GMIME_PART(leaf), keep);
+decoded decode_leaf(const leaf& l, std::size_t keep) {
+  if (l.embedded) return {std::string(l.embedded->substr(0, keep)), l.embedded->size(), false};
+  if (GMIME_IS_MESSAGE_PART(l.part)) return decode_message(GMIME_MESSAGE_PART(l.part), keep);
+  if (GMIME_IS_PART(l.part)) return decode_part(GMIME_PART(l.part), keep);
   return {};
 }
 
@@ -159,12 +202,12 @@ void note_damage(const decoded& d, std::vector<std::string>& notes) {
   if (d.is_damaged) add_note(notes, "a part's transfer encoding is damaged");
 }
 
-std::string read_text(GMimeObject* leaf, std::vector<std::string>& notes) {
-  decoded body = decode_leaf(leaf, limits::mime_text_bytes);
+std::string read_text(const leaf& l, std::vector<std::string>& notes) {
+  decoded body = decode_leaf(l, limits::mime_text_bytes);
   note_damage(body, notes);
   if (body.size > body.bytes.size())
     add_note(notes, fmt::format("a text is longer than {} bytes; the rest is left out", limits::mime_text_bytes));
-  std::string text = text_in_charset(body.bytes, view(g_mime_object_get_content_type_parameter(leaf, "charset")), notes);
+  std::string text = text_in_charset(body.bytes, view(g_mime_object_get_content_type_parameter(l.part, "charset")), notes);
   if (text.size() > limits::mime_text_bytes) {
     std::size_t cut = limits::mime_text_bytes;
     while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;  // not within a character
@@ -176,15 +219,15 @@ std::string read_text(GMimeObject* leaf, std::vector<std::string>& notes) {
 
 bool is_delivery_status(const std::string& type) { return type == "message/delivery-status" || type == "message/global-delivery-status"; }
 
-attachment_info describe(GMimeObject* leaf, std::string type, content& out) {
+attachment_info describe(const leaf& l, std::string type, content& out) {
   attachment_info info;
   info.index = out.attachments.size();
   info.type = std::move(type);
-  info.name = file_name(leaf);
-  info.disposition = lower(clean_server_text(view(g_mime_object_get_disposition(leaf))));
-  info.content_id = clean_server_text(view(g_mime_object_get_content_id(leaf)));
+  info.name = file_name(l.part);
+  info.disposition = lower(clean_server_text(view(g_mime_object_get_disposition(l.part))));
+  info.content_id = clean_server_text(view(g_mime_object_get_content_id(l.part)));
   const bool is_report = out.delivery_status.empty() && is_delivery_status(info.type);
-  decoded body = decode_leaf(leaf, is_report ? limits::mime_report_bytes : 0);
+  decoded body = decode_leaf(l, is_report ? limits::mime_report_bytes : 0);
   note_damage(body, out.notes);
   info.size = body.size;
   if (is_report) out.delivery_status = std::move(body.bytes);
@@ -220,12 +263,12 @@ content read_content(std::string_view raw) {
     return out;
   }
   sorter sort;
-  walker(out.notes).walk(message.root(), [&](GMimeObject* leaf) {
-    std::string type = type_of(leaf);
-    switch (sort.decide(leaf, type)) {
-      case sorter::role::text: out.text = read_text(leaf, out.notes); break;
-      case sorter::role::html: out.html = read_text(leaf, out.notes); break;
-      case sorter::role::attachment: out.attachments.push_back(describe(leaf, std::move(type), out)); break;
+  walker(message.raw(), out.notes).walk(message.root(), [&](const leaf& l) {
+    std::string type = type_of(l.part);
+    switch (sort.decide(l.part, type)) {
+      case sorter::role::text: out.text = read_text(l, out.notes); break;
+      case sorter::role::html: out.html = read_text(l, out.notes); break;
+      case sorter::role::attachment: out.attachments.push_back(describe(l, std::move(type), out)); break;
     }
     return true;
   });
@@ -255,9 +298,9 @@ result<std::string> attachment(std::string_view raw, std::size_t index) {
     const parsed_message message(raw, notes);
     sorter sort;
     std::size_t at = 0;
-    walker(notes).walk(message.root(), [&](GMimeObject* leaf) {
-      if (sort.decide(leaf, type_of(leaf)) != sorter::role::attachment || at++ != index) return true;
-      found = decode_leaf(leaf, everything).bytes;
+    walker(message.raw(), notes).walk(message.root(), [&](const leaf& l) {
+      if (sort.decide(l.part, type_of(l.part)) != sorter::role::attachment || at++ != index) return true;
+      found = decode_leaf(l, everything).bytes;
       return false;
     });
   }

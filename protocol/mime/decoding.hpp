@@ -49,7 +49,7 @@ struct decoded {
 /// The content of a leaf, transfer encoding undone. `keep` bounds what is returned, not what is counted.
 decoded decode_part(GMimePart* part, std::size_t keep);
 
-/// The bytes of an embedded message, as they are.
+/// The bytes of an embedded message as GMime writes them: what it was not shown is missing, line ends between parts may be others.
 decoded decode_message(GMimeMessagePart* part, std::size_t keep);
 
 }  // namespace mailherd::mime

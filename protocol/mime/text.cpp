@@ -52,6 +52,9 @@ const char* converter_of(std::string_view name) {
   return row == charsets.end() ? nullptr : row->converter;
 }
 
+bool is_ascii_name(std::string_view charset) { return equal_text(charset, "us-ascii") || equal_text(charset, "ascii"); }
+bool is_utf8_name(std::string_view charset) { return equal_text(charset, "utf-8") || equal_text(charset, "utf8"); }
+
 bool is_valid_utf8(std::string_view text) {
   while (!text.empty()) {
     const auto length = utf8_sequence(text);
@@ -222,10 +225,12 @@ std::string utf8_line(std::string_view bytes) {
   return out;
 }
 
+bool is_known_charset(std::string_view name) { return is_ascii_name(name) || is_utf8_name(name) || converter_of(name) != nullptr; }
+
 std::string text_in_charset(std::string_view bytes, std::string_view charset, std::vector<std::string>& notes) {
-  const bool plain = charset.empty() || equal_text(charset, "us-ascii") || equal_text(charset, "ascii");
+  const bool plain = charset.empty() || is_ascii_name(charset);
   const char* from = nullptr;
-  if (plain || equal_text(charset, "utf-8") || equal_text(charset, "utf8")) {
+  if (plain || is_utf8_name(charset)) {
     if (is_valid_utf8(bytes)) return std::string(bytes);
     const bool has_nul = bytes.find('\0') != std::string_view::npos;
     if (has_nul) add_note(notes, "a text holds NUL bytes");

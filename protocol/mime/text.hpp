@@ -1,7 +1,7 @@
 // protocol/mime/text: bytes of unknown character into UTF-8 that anything may show or store.
 //
 // Owns:   GMime's initialisation, character sets, encoded words (RFC 2047). Private to the room.
-// Never:  gives a sender's name of a character set to a library: only those of the table are converted.
+// Never:  gives a sender's name of a character set to a library: only those of the table are converted, and guard keeps the others from GMime.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +21,9 @@ std::string utf8_text(std::string_view bytes);
 std::string utf8_line(std::string_view bytes);
 
 bool is_ascii(std::string_view bytes) noexcept;
+
+/// A character set that text_in_charset converts (ASCII and UTF-8 among them).
+bool is_known_charset(std::string_view name);
 
 /// Text in `charset` (as a message names it; may be empty or nonsense) as UTF-8. What was wrong is added to `notes`.
 std::string text_in_charset(std::string_view bytes, std::string_view charset, std::vector<std::string>& notes);

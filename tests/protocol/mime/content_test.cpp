@@ -1,5 +1,6 @@
 // tests/protocol/mime: texts and attachments of ordinary, broken and hostile messages.
 #include <gmock/gmock.h>
+#include <malloc.h>
 
 #include <chrono>
 #include <random>
@@ -7,6 +8,8 @@
 #include "core/limits.hpp"
 #include "core/server_text.hpp"
 #include "protocol/mime/mime.hpp"
+
+extern "C" __attribute__((weak)) std::size_t __sanitizer_get_current_allocated_bytes();
 
 namespace mailherd {
 namespace {
@@ -216,6 +219,71 @@ TEST(content, a_hidden_field_is_back_in_the_contents) {
   const auto file = mime::attachment(raw, 0);
   ASSERT_TRUE(file);
   EXPECT_EQ(*file + "\n", lines);
+}
+
+/// In use now, whoever counts: the sanitizers have an allocator of their own.
+std::size_t heap_in_use() {
+  if (&__sanitizer_get_current_allocated_bytes != nullptr) return __sanitizer_get_current_allocated_bytes();
+  return mallinfo2().uordblks;
+}
+
+/// GMime keeps each name of a character set that it is asked for, and what iconv said of it, until the process ends.
+TEST(content, invented_character_sets_leave_nothing_behind) {
+  int invented = 0;
+  const auto parse_some = [&](const std::string& field) {
+    for (int i = 0; i < 400; ++i) {
+      std::string one = field;
+      one.replace(one.find('@'), 1, "x-made-up-" + std::to_string(invented++));
+      one += "\nMIME-Version: 1.0\n";
+      mime::parse_content(one + "\nbody\n");
+      mime::parse_content("Content-Type: message/rfc822\n\n" + one + "\nbody\n");
+      mime::parse_content("Content-Type: multipart/mixed; boundary=b\n\n--b\n" + one + "\nbody\n--b--\n");
+    }
+  };
+  for (const std::string field :
+       {"Subject: =?@?q?a?=", "SUBJECT :\n =?@?q?a?=", "To: =?@?q?a?= <a@b>", "From: =?@?b?YQ?= <a@b>", "Cc: a, =?@?q?a?= <a@b>", "Bcc: =?@?q?a?=", "Sender: =?@?q?a?=",
+        "Reply-To: =?@?q?a?=", "Date: =?@?q?a?=", "Message-ID: =?@?q?a?=", "X-Other: =?@?q?a?=", "Resent-From: =?@?q?a?=", "Content-Description: =?@?q?a?=",
+        "Content-ID: <=?@?q?a?=>", "Content-Location: =?@?q?a?=", "Content-MD5: =?@?q?a?=", "Content-Transfer-Encoding: =?@?q?a?=", "Content-Language: =?@?q?a?=",
+        "Content-Type: text/plain; charset=@", "Content-Type: text/plain; name=\"=?@?q?a?=\"", "Content-Type: text/plain; name==?@?q?a?=", "Content-Type: =?@?q?a?=/x",
+        "Content-Type: text/plain (=?@?q?a?=); x=y", "Content-Type: text/plain; name=\"=?\n @?q?a?=\"", "Content-Type: text/plain; name=\"=?@?q?\n a?=\"",
+        "Content-Type: text/plain; name=\"=\\?@?q?a?=\"", "Content-Type: text/plain; name=\"=\n ?@?q?a?=\"", "Content-Type: text/plain; name=\"=?utf-8*@?q?a?=\"",
+        "Content-Type: text/plain; name=\"=?=?@?q?a?=\"", "Content-Type: text/plain; name*=@''a", "Content-Type: text/plain; name*0*=@''a; name*1=x",
+        "Content-Type: text/plain; name*1*=@''a; name*2=x", "Content-Disposition: attachment; filename*=\"@''a\"", "Content-Disposition: attachment; x*=\"p;b*=@''a\"",
+        "Content-Disposition: attachment; x*=\"@;b*=utf-8''a\"", "Content-Disposition: attachment; x*=y*=@''a", "Content-Disposition: attachment; x*=@=utf-8''a",
+        "Content-Disposition: attachment; x=b\"c; d*=\"@;f*=utf-8''g\"", "Content-Disposition: attachment; x=b y*=@''a", "Content-Disposition: attachment; x*=@'a",
+        "Content-Disposition: attachment; x(c)*=@''a", "Content-Disposition: attachment; x*=(c)@''a", "Content-Disposition: attachment; x*=\"\\@''a\"",
+        "Content-Disposition: attachment; x*=\n @''a", "Content-Disposition: attachment; x*=utf-8''%3D%3F@%3Fq%3Fa%3F%3D", "Content-Disposition: =?@?q?a?=",
+        "Content-Disposition: attachment; x*=\"@'';y*=utf-8''b\""}) {
+    parse_some(field);   // whatever is kept once for all
+    const auto before = heap_in_use();
+    parse_some(field);
+    const auto after = heap_in_use();
+    EXPECT_LT(after, before + 10'000) << field;   // 26,000 for 400 names
+  }
+  for (const std::string charset : {"uTf-8", "ISO-8859-1", "iso-2022-JP", "GB2312", "x-SJIS"}) {
+    EXPECT_EQ(mime::parse_content("Content-Type: image/png; name=\"=?" + charset + "?q?a?=\"\n\n").attachments.at(0).name, "a") << charset;
+    EXPECT_EQ(mime::parse_content("Content-Type: image/png; name*=" + charset + "'en'a\n\n").attachments.at(0).name, "a") << charset;
+  }
+  EXPECT_EQ(mime::parse_content("Content-Type: image/png; name*=utf-8''it's.png; x=\"y\"\n\n").attachments.at(0).name, "it's.png");
+  EXPECT_EQ(mime::parse_content("Content-Type: image/png; name=\"it's.png\"\n\n").attachments.at(0).name, "it's.png");
+  EXPECT_EQ(mime::parse_content("Content-Type: image/png; name=\"=?x-other?q?a?=.png\"\n\n").attachments.at(0).name, "=_x-other?q?a?=.png");
+}
+
+TEST(content, a_message_within_a_message_comes_as_it_was) {
+  const std::string inner =
+      "Date: Tue, 24 Nov 2026 03:12:12 +0100\r\nSubject: =?x-other?q?a?=\r\nFrom:  a@x.test\r\nTo: \"b\" <b@x.test>,\r\n\tc@x.test\r\n"
+      "Content-Type: multipart/mixed; boundary=in\r\n\r\npreamble\r\n--in\r\nContent-Type: text/plain; name*=x-other''a\r\n\r\nfrom: text\r\n--in--\r\nepilogue\n";
+  const std::string contents_first = "Content-Type: text/plain\nSubject: second\n\nto: you\n";
+  const std::string raw = "Content-Type: multipart/mixed; boundary=\"outer one\"\r\n\r\n--outer one\r\nContent-Type: message/rfc822\r\n\r\n" + inner +
+                          "\r\n--outer one\r\nContent-Type: message/rfc822\r\n\r\n" + contents_first + "\n--outer one\nContent-Type: message/rfc822\r\n\r\n\r\nno field\r\n--outer one--\r\n";
+  const auto c = mime::parse_content(raw);
+  ASSERT_EQ(c.attachments.size(), 3u);
+  EXPECT_EQ(*mime::attachment(raw, 0), inner);
+  EXPECT_EQ(*mime::attachment(raw, 1), contents_first);
+  EXPECT_THAT(*mime::attachment(raw, 2), HasSubstr("no field"));
+  const std::string alone = "content-type: MESSAGE/RFC822\n\nTo: x\n\n--body\n";
+  EXPECT_EQ(*mime::attachment(alone, 0), "To: x\n\n--body\n");
+  expect_sound(raw);
 }
 
 TEST(content, a_text_that_grows_by_conversion_is_cut_between_characters) {
