@@ -12,6 +12,7 @@ namespace mailherd::mime {
 namespace {
 
 constexpr std::size_t encoded_word_bytes = 512;  // RFC 2047 says 75; senders exceed it
+constexpr std::size_t charset_bytes = 66;        // of it, with "=?"
 
 bool is_blank(char c) { return static_cast<unsigned char>(c) <= 0x20; }
 
@@ -105,21 +106,26 @@ class scanner {
     if (into.angle.starts_with('@')) into.angle.erase(0, into.angle.rfind(':') + 1);
   }
 
-  /// Takes "=?charset?x?text?=" as a whole.
+  /// Takes "=?charset?x?text?=" as a whole. Where the next "?=" stands is remembered: it is not searched for again at each "=?".
   bool read_encoded_word(std::string& into) {
     const std::string_view rest = text_.substr(at_, encoded_word_bytes);
     if (!rest.starts_with("=?")) return false;
-    auto mark = rest.find('?', 2);
-    if (mark != std::string_view::npos) mark = rest.find('?', mark + 1);
-    const auto end = mark == std::string_view::npos ? mark : rest.find("?=", mark + 1);
-    if (end == std::string_view::npos || std::any_of(rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(end), is_blank)) return false;
-    into += rest.substr(0, end + 2);
-    at_ += end + 2;
+    auto mark = rest.substr(0, charset_bytes).find('?', 2);
+    if (mark != std::string_view::npos) mark = rest.substr(0, mark + 3).find('?', mark + 1);
+    if (mark == std::string_view::npos) return false;
+    if (word_end_ < at_ + mark + 1) word_end_ = std::min(text_.find("?=", at_ + mark + 1), text_.size());
+    const auto length = word_end_ + 2 - at_;
+    if (length > rest.size()) return false;
+    const auto word = rest.substr(0, length);
+    if (std::any_of(word.begin(), word.end(), is_blank)) return false;
+    into += word;
+    at_ += length;
     return true;
   }
 
   std::string_view text_;
   std::size_t at_ = 0;
+  std::size_t word_end_ = 0;   ///< the first "?=" behind what was looked at last; the text's size: there is none
   bool quotes_;
   bool unbalanced_ = false;
 };
@@ -148,25 +154,29 @@ mail_address assemble(const pieces& p, word_decoder& words) {
 
 void add_addresses(std::string_view field, std::string_view field_name, word_decoder& words, std::vector<mail_address>& out,
                    std::vector<std::string>& notes) {
-  const std::size_t before = out.size();
-  const auto read = [&](bool quotes) {
+  std::vector<pieces> found;
+  // Nothing is decoded before it is known how the field is to be read.
+  const auto split = [&](bool quotes) {
+    found.clear();
     scanner scan(field, quotes);
-    pieces p;
-    while (scan.next(p)) {
+    for (pieces p; scan.next(p);) {
       if (is_nothing(p)) continue;
-      if (out.size() >= limits::envelope_addresses) {
+      if (out.size() + found.size() >= limits::envelope_addresses) {
         add_note(notes, fmt::format("{} names more than {} addresses; the rest is left out", field_name, limits::envelope_addresses));
         break;
       }
-      out.push_back(assemble(p, words));
-      if (out.back().address.empty()) add_note(notes, fmt::format("{} holds something that is no address", field_name));
+      found.push_back(std::move(p));
     }
     return !scan.is_unbalanced();
   };
-  if (read(true)) return;
-  add_note(notes, fmt::format("{} holds a quote or comment that never ends", field_name));
-  out.resize(before);
-  read(false);  // the quote was an ordinary character: what follows it must not vanish
+  if (!split(true)) {
+    add_note(notes, fmt::format("{} holds a quote or comment that never ends", field_name));
+    split(false);  // the quote was an ordinary character: what follows it must not vanish
+  }
+  for (const auto& p : found) {
+    out.push_back(assemble(p, words));
+    if (out.back().address.empty()) add_note(notes, fmt::format("{} holds something that is no address", field_name));
+  }
 }
 
 }  // namespace mailherd::mime

@@ -150,23 +150,35 @@ std::string decode_b(std::string_view text) {
   return out;
 }
 
-/// "=?charset*language?Q?text?=" at the front of `text` (RFC 2047, 2; RFC 2231, 5).
-bool read_word(std::string_view text, encoded_word& out) {
-  constexpr std::size_t word_bytes = 4096;  // RFC 2047 says 75; the bound keeps a field of "=?a?q?" linear
-  text = text.substr(0, word_bytes);
-  const auto second = text.find('?', 2);
-  if (second == std::string_view::npos || second == 2 || second > 64 || second + 2 >= text.size() || text[second + 2] != '?') return false;
-  const auto end = text.find("?=", second + 3);
-  if (end == std::string_view::npos) return false;
-  out.charset = text.substr(2, second - 2);
-  out.charset = out.charset.substr(0, out.charset.find('*'));
-  const std::string_view payload = text.substr(second + 3, end - second - 3);
-  const char encoding = text[second + 1];
-  if (encoding != 'q' && encoding != 'Q' && encoding != 'b' && encoding != 'B') return false;
-  out.bytes = encoding == 'q' || encoding == 'Q' ? decode_q(payload) : decode_b(payload);
-  out.length = end + 2;
-  return true;
-}
+/// The encoded words of one text, looked for from its front to its end. Each byte is looked at a few times whatever there is: where the next "?=" stands
+/// is remembered, since a field of "=?a?q?" would be searched for it again and again.
+class word_reader {
+ public:
+  explicit word_reader(std::string_view text) : text_(text) {}
+
+  /// "=?charset*language?Q?text?=" at `at` (RFC 2047, 2; RFC 2231, 5). REQUIRED: `at` does not go back.
+  bool read(std::size_t at, encoded_word& out) {
+    constexpr std::size_t word_bytes = 4096;  // RFC 2047 says 75
+    const auto head = text_.substr(at, 68);
+    const auto second = head.find('?', 2);
+    if (second == std::string_view::npos || second == 2 || second > 64 || second + 2 >= head.size() || head[second + 2] != '?') return false;
+    const char encoding = head[second + 1];
+    if (encoding != 'q' && encoding != 'Q' && encoding != 'b' && encoding != 'B') return false;
+    const auto begin = at + second + 3;
+    if (end_ < begin) end_ = std::min(text_.find("?=", begin), text_.size());
+    if (end_ == text_.size() || end_ + 2 - at > word_bytes) return false;
+    out.charset = head.substr(2, second - 2);
+    out.charset = out.charset.substr(0, out.charset.find('*'));
+    const auto payload = text_.substr(begin, end_ - begin);
+    out.bytes = encoding == 'q' || encoding == 'Q' ? decode_q(payload) : decode_b(payload);
+    out.length = end_ + 2 - at;
+    return true;
+  }
+
+ private:
+  std::string_view text_;
+  std::size_t end_ = 0;   ///< the first "?=" behind what was looked at last; the text's size: there is none
+};
 
 /// Text that is not encoded: UTF-8, or what 8-bit text without a name usually is.
 std::string literal(std::string_view text) {
@@ -268,9 +280,10 @@ std::string word_decoder::decode(std::string_view text) {
   };
   bool after_word = false;
   std::size_t plain_from = 0;
+  word_reader words(text);
   for (auto at = text.find("=?"); at != std::string_view::npos; at = text.find("=?", at)) {
     encoded_word word;
-    if (!read_word(text.substr(at), word)) {
+    if (!words.read(at, word)) {
       at += 2;
       continue;
     }

@@ -196,20 +196,47 @@ TEST(envelope, endless_input_is_cut_with_a_note) {
   EXPECT_EQ(mime::parse_envelope(many + "\n\n").references.size(), limits::envelope_references);
 }
 
-/// What needs hundreds of milliseconds, or the whole stack, in a general parser.
+std::chrono::microseconds time_of(const std::string& header) {
+  const auto begin = std::chrono::steady_clock::now();
+  expect_clean(mime::parse_envelope(header));
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+}
+
+/// What needs hundreds of milliseconds, or the whole stack, in a general parser. Not against a clock alone: as much of what costs nothing in particular is
+/// the measure, which grows with the machine's load and with sanitizers.
 TEST(envelope, hostile_fields_cost_little) {
-  for (const std::string piece :
-       {"a:", "a@b,", "\"a\" ", "<a@b>", "=?utf-8?q?a?=,", "=?utf-8?q?a?= ", "=?iso-2022-jp?b?", "(", "<", "\"", "=?", "a:;", "\\", ","}) {
-    for (const char* name : {"From: ", "Subject: ", "Date: ", "Message-ID: ", "References: "}) {
-      std::string header = name;
-      while (header.size() < limits::header_parse_bytes) header += piece;
-      const auto begin = std::chrono::steady_clock::now();
-      const auto e = mime::parse_envelope(header + "\n\n");
-      const auto took = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(took, std::chrono::seconds(2)) << name << piece;  // milliseconds; the bound tells linear from quadratic on a busy machine
-      expect_clean(e);
+  const auto filled = [](const std::string& name, const std::string& begin, const std::string& piece, std::size_t fields) {
+    std::string header;
+    for (std::size_t i = 0; i < fields; ++i) {
+      const auto end = header.size() + (limits::header_parse_bytes - 64) / fields;
+      header += name + begin;
+      while (header.size() < end) header += piece;
+      header += "\n";
     }
+    return header + "\n";
+  };
+  for (const char* name : {"To: ", "Subject: ", "References: "}) {
+    // A thousand addresses, or as many words as are decoded.
+    const auto measure = std::max(time_of(filled(name, "", "a@b, ", 4)), time_of(filled(name, "", "=?iso-2022-jp?b?YQ==?= x, ", 4)));
+    const auto most = std::chrono::milliseconds(20) + 10 * measure;
+    for (const std::string piece : {"a:", "a@b,", "\"a\" ", "<a@b>", "=?utf-8?q?a?=,", "=?utf-8?q?a?= ", "=?iso-2022-jp?b?", "(", "<", "\"", "=?", "a:;", "\\", ",", "=?a?q?x",
+                                    "=?a?q?x,", "=?a?q?", "?=", "=?utf-8?q?" "?=", "=?a?q? ?="})
+      for (const char* begin : {"", "\"", "(", "\"\" <", "=?utf-8?q?"})
+        for (const std::size_t fields : {1, 4}) {
+          const auto header = filled(name, begin, piece, fields);
+          auto took = time_of(header);
+          for (int again = 0; again < 4 && took >= most; ++again) took = std::min(took, time_of(header));   // a busy machine makes one slow, not all
+          EXPECT_LT(took, most) << fields << " times " << name << begin << piece;
+        }
   }
+}
+
+TEST(envelope, what_looks_like_encoded_words_and_is_none_stays) {
+  EXPECT_EQ(subject_of("=?a?q?x =?a?q?x and more"), "=?a?q?x =?a?q?x and more");
+  EXPECT_EQ(subject_of("=?a =?utf-8?x?no?= =?utf-8?q?ok?= =?"), "=?a =?utf-8?x?no?= ok =?");
+  EXPECT_EQ(subject_of("=?utf-8?q?" + std::string(4096, 'x') + "?= =?utf-8?q?ok?="), "=?utf-8?q?" + std::string(4096, 'x') + "?= ok");
+  EXPECT_EQ(subject_of("=?" + std::string(70, 'a') + "?q?x?= =?utf-8?q?ok?="), "=?" + std::string(70, 'a') + "?q?x?= ok");
+  EXPECT_THAT(addresses_of("\"=?utf-8?q?a?= <a@b>, =?utf-8?q?c?= <c@d>"), ElementsAre(mail_address{"\"a", "a@b"}, mail_address{"c", "c@d"})) << "read anew, without the quote";
 }
 
 TEST(envelope, any_bytes_give_clean_text) {
