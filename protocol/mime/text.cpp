@@ -75,8 +75,11 @@ struct converter {
   iconv_t handle;
 };
 
-/// Every turn takes a byte of input or ends: no converter can hold us.
-std::string convert(iconv_t handle, std::string_view bytes, bool& damaged) {
+/// What is passed over when it makes no sense: stepping by less would read everything behind it out of step.
+std::size_t unit_bytes(std::string_view converter) { return converter.starts_with("UTF-16") ? 2 : converter.starts_with("UTF-32") ? 4 : 1; }
+
+/// Every turn takes some input or ends: no converter can hold us.
+std::string convert(iconv_t handle, std::string_view bytes, std::size_t unit, bool& damaged) {
   std::string out;
   out.reserve(bytes.size() + bytes.size() / 2);
   std::array<char, 4096> buffer;
@@ -94,8 +97,9 @@ std::string convert(iconv_t handle, std::string_view bytes, bool& damaged) {
     damaged = true;
     out += replacement;
     if (reason != EILSEQ || left == 0) break;  // EINVAL: the text ends within a character
-    ++from;
-    --left;
+    const auto passed = std::min(unit, left);
+    from += passed;
+    left -= passed;
   }
   char* to = buffer.data();
   std::size_t room = buffer.size();
@@ -257,13 +261,14 @@ std::string text_in_charset(std::string_view bytes, std::string_view charset, st
   }
   if (from == nullptr) add_note(notes, fmt::format("the character set {} is not known", clean_server_text(charset.substr(0, 40))));
   if (from == nullptr && is_valid_utf8(bytes)) return std::string(bytes);
-  const converter opened(from == nullptr ? "WINDOWS-1252" : from);
+  if (from == nullptr) from = "WINDOWS-1252";
+  const converter opened(from);
   if (!opened.valid()) {
-    add_note(notes, fmt::format("this system has no converter for {}", from == nullptr ? "WINDOWS-1252" : from));
+    add_note(notes, fmt::format("this system has no converter for {}", from));
     return utf8_text(bytes);
   }
   bool damaged = false;
-  const std::string converted = convert(opened.handle, bytes, damaged);
+  const std::string converted = convert(opened.handle, bytes, unit_bytes(from), damaged);
   if (damaged) add_note(notes, "a text holds bytes that are not of its character set");
   return utf8_text(converted);
 }

@@ -136,6 +136,17 @@ TEST(content, unknown_and_hostile_character_sets_are_read_as_well_as_can_be) {
   EXPECT_TRUE(is_clean(c.text));
 }
 
+/// Half of an emoji, as a text that was cut leaves it; what comes behind is not read out of step.
+TEST(content, one_bad_unit_of_utf_16_or_32_spoils_nothing_behind_it) {
+  using namespace std::string_literals;
+  auto c = text_part("Content-Type: text/plain; charset=utf-16le", "a\0\x3D\xD8z\0\xAC\x20"s);
+  EXPECT_EQ(c.text, "a\xEF\xBF\xBDz€");
+  EXPECT_THAT(c.notes, Contains("a text holds bytes that are not of its character set"));
+  EXPECT_EQ(text_part("Content-Type: text/plain; charset=utf-16be", "\xDE\x00\0b\x20\xAC"s).text, "\xEF\xBF\xBD" "b€");
+  EXPECT_EQ(text_part("Content-Type: text/plain; charset=utf-32", "\0\0\xFE\xFF\0\0\0a\xFF\xFF\xFF\xFF\0\0\0b"s).text, "a\xEF\xBF\xBD" "b");
+  EXPECT_EQ(text_part("Content-Type: text/plain; charset=utf-16le", "a\0\x3D\xD8"s).text, "a\xEF\xBF\xBD") << "cut at its end";
+}
+
 TEST(content, nul_bytes_never_reach_the_text) {
   const auto c = text_part("Content-Type: text/plain", std::string("a\0b", 3));
   EXPECT_EQ(c.text, "a\xEF\xBF\xBD" "b");
