@@ -12,7 +12,8 @@
 
 namespace mailherd::mime {
 
-/// "bounce", "auto_reply", "auto_generated", "list", "bulk"; empty: nothing says that it is automatic. Whoever answers mail answers only that.
+/// "bounce" (a delivery report: of a failure, a delay or a success, which only its body tells), "auto_reply", "auto_generated", "list", "bulk";
+/// empty: nothing says that it is automatic. Whoever answers mail answers only that.
 struct automatic {
   std::string kind;
   std::string reason;   ///< "Auto-Submitted: auto-replied"
