@@ -212,12 +212,22 @@ void deliverer_state::read_for(const webhook_key& key, place& p) {
     return w.is == endpoint::wish::what::asked ? tell_asked(hooks, s, words, life, *to, w, now) : tell_events(hooks, s, words, life, *to, w);
   };
   ask<events_told>(self, *env, job, [this, key, serial = p.serial, w = *wish](result<events_told> told) {
-    loads -= loads > 0 ? 1 : 0;
-    auto answer = told ? std::move(*told) : events_told{fail(told.error()), {}, 0, 0};
-    on_read(key, serial, w, std::move(answer));
-    next_reader();
-    end_if_done();
+    auto all = std::make_shared<events_told>(told ? std::move(*told) : events_told{fail(told.error()), {}, {}});
+    if (all->unmade.empty() || stopping) return load_ended(key, serial, w, std::move(*all));
+    make_bodies(env->workshop, all, [me = caf::weak_actor_ptr{self->ctrl()}, this, key, serial, w, all](const result<void>& made) {
+      resume(me, [this, key, serial, w, all, made] {
+        if (!made) all->status = fail(made.error());
+        load_ended(key, serial, w, std::move(*all));
+      });
+    });
   });
+}
+
+void deliverer_state::load_ended(const webhook_key& key, std::uint64_t serial, const endpoint::wish& wish, events_told told) {
+  loads -= loads > 0 ? 1 : 0;
+  on_read(key, serial, wish, std::move(told));
+  next_reader();
+  end_if_done();
 }
 
 void deliverer_state::next_reader() {

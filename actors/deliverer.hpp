@@ -77,6 +77,7 @@ struct deliverer_state {
   void load_settings(const store::webhook_key& key);
   void serve(const store::webhook_key& key);
   void read_for(const store::webhook_key& key, place& p);
+  void load_ended(const store::webhook_key& key, std::uint64_t serial, const endpoint::wish& wish, events_told told);
   void on_read(const store::webhook_key& key, std::uint64_t serial, const endpoint::wish& wish, events_told told);
   void send(const store::webhook_key& key, place& p, told_event event);
   void on_answer(std::uint64_t number, const result<net::http_reply>& answer);

@@ -45,13 +45,17 @@ struct herd_options {
 
 class discovery;
 
-/// What webhooks say: bodies made by the API's own words. On a storage worker; nullopt: it is no more, nothing is to be told.
+/// What webhooks say: bodies made by the API's own words. `message` and `state` are called on a storage worker, and only read there; what costs CPU is
+/// left for the workshop. nullopt: it is no more, nothing is to be told.
 struct event_words {
-  using body = result<std::optional<std::string>>;
+  using body = result<std::optional<store::event_body>>;
   std::function<body(store::session&, const store::webhook_spec&, const store::stored_message&)> message;
   std::function<body(store::session&, tenant_id, const store::state_event&)> state;
   std::function<std::string(const store::webhook_key&, const store::delivery_record&, wall_time)> test;
 };
+
+/// A thread for what costs CPU: neither a storage worker nor an actor may be held by it. Takes work, or says false when it is full or ending.
+using workshop = std::function<bool(std::function<void()>)>;
 
 struct environment {
   herd_options options;
@@ -60,6 +64,7 @@ struct environment {
   net::http_client* http = nullptr;
   net::http_client* webhooks = nullptr;   ///< for deliveries; null: this node delivers nothing
   event_words words;
+  actors::workshop workshop = [](const std::function<void()>& work) { work(); return true; };   ///< unless told otherwise, at once
   store::executor* store = nullptr;
   telemetry* report = nullptr;
   std::shared_ptr<fetch_budget> budget;

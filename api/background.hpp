@@ -2,7 +2,7 @@
 //
 // Owns:   the thread and a bounded queue.
 // Never:  touches the database or a socket.
-// Used by: handlers, metrics.
+// Used by: handlers, metrics; node, for the deliverer.
 #pragma once
 
 #include <condition_variable>

@@ -2,7 +2,7 @@
 //
 // Owns:   the bodies. Links in them are absolute: a receiver need not know where the API is.
 // Never:  signs or sends; holds a whole large message in memory (limits::webhook_parse_bytes, raw_bytes of the endpoint).
-// Used by: node, which gives these functions to the deliverer. Threads: storage workers.
+// Used by: node, which gives these functions to the deliverer. Threads: storage workers; what takes mail apart is left for a thread that is none of theirs.
 #pragma once
 
 #include <optional>
@@ -19,8 +19,8 @@ class webhook_words {
   explicit webhook_words(std::string base) : base_(std::move(base)) {}
 
   /// nullopt: it is no more.
-  result<std::optional<std::string>> message(store::session& db, const store::webhook_spec& to, const store::stored_message& m) const;
-  result<std::optional<std::string>> state(store::session& db, tenant_id tenant, const store::state_event& e) const;
+  result<std::optional<store::event_body>> message(store::session& db, const store::webhook_spec& to, const store::stored_message& m) const;
+  result<std::optional<store::event_body>> state(store::session& db, tenant_id tenant, const store::state_event& e) const;
   std::string test(const store::webhook_key& key, const store::delivery_record& d, wall_time now) const;
 
  private:

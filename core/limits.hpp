@@ -233,6 +233,8 @@ constexpr std::size_t webhook_load_bodies = 16;
 /// Bytes of events in memory, of all endpoints; loads from the database under way at once (they share its workers with the mail).
 constexpr std::size_t webhook_window_bytes = 64 * mib;
 constexpr unsigned webhook_loads = 2;
+/// Raw mail of one load that waits to be taken apart: with so much the load ends, the rest comes with the next.
+constexpr std::size_t webhook_load_bytes = 8 * mib;
 /// A raw message that may travel inside a webhook, at most; and when the endpoint is not told otherwise.
 constexpr std::int64_t webhook_raw_bytes_max = 8 * mib;
 constexpr std::int64_t webhook_raw_bytes = 256 * kib;

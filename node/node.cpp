@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "actors/herd.hpp"
+#include "api/background.hpp"
 #include "api/server.hpp"
 #include "api/webhook_words.hpp"
 #include "core/limits.hpp"
@@ -111,6 +112,7 @@ class running_node {
   std::string url_;
   std::unique_ptr<store::executor> store_;
   std::unique_ptr<api::server> api_;
+  std::unique_ptr<api::background> workshop_;   ///< takes mail apart for webhooks
   std::unique_ptr<actors::herd> herd_;
 };
 
@@ -282,6 +284,8 @@ void running_node::start_herd() {
   env.words.message = [words](auto& db, const auto& spec, const auto& m) { return words->message(db, spec, m); };
   env.words.state = [words](auto& db, tenant_id tenant, const auto& e) { return words->state(db, tenant, e); };
   env.words.test = [words](const auto& key, const auto& d, wall_time now) { return words->test(key, d, now); };
+  workshop_ = std::make_unique<api::background>(limits::webhook_loads);
+  env.workshop = [shop = workshop_.get()](std::function<void()> work) { return shop->submit(std::move(work)); };
   env.store = store_.get();
   env.report = &report_;
   env.budget = std::make_shared<actors::fetch_budget>(limits::fetch_budget_bytes);
@@ -339,6 +343,7 @@ void running_node::end() {
   hub_.attach(static_cast<api::server*>(nullptr));
   hub_.attach(static_cast<actors::herd*>(nullptr));
   herd_.reset();
+  workshop_.reset();   // ends after the message under way
   sinks_.reset();
   network_.reset();
   store_.reset();

@@ -7,7 +7,9 @@
 //         told of a replay, still has in mind changes nothing.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +45,13 @@ struct webhook_spec {
   bool enabled = true;
 
   friend bool operator==(const webhook_spec&, const webhook_spec&) = default;
+};
+
+/// What is sent of an event: made while it was read, or, where that costs CPU, yet to be made on another thread.
+struct event_body {
+  std::string text;                    ///< unless there is `rest`
+  std::function<std::string()> rest;   ///< makes the text; any thread, without a session
+  std::size_t holds = 0;               ///< bytes in memory until then
 };
 
 struct webhook_record {

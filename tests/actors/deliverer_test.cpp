@@ -1,6 +1,7 @@
 // Deliveries on virtual time: receivers that fail, hang, are away for days, refuse one message for ever; a deliverer that is killed; a replay.
 #include "actors/deliverer.hpp"
 
+#include <deque>
 #include <random>
 
 #include "tests/actors/memory_webhooks.hpp"
@@ -13,6 +14,26 @@ using std::chrono::hours;
 
 constexpr tenant_id acme{1};
 
+/// A workshop that works when it is told to.
+struct workbench {
+  std::deque<std::function<void()>> waiting;
+  bool full = false, at_work = false;
+
+  actors::workshop takes() {
+    return [this](std::function<void()> work) {
+      if (!full) waiting.push_back(std::move(work));
+      return !full;
+    };
+  }
+  void work() {
+    auto one = std::move(waiting.front());
+    waiting.pop_front();
+    at_work = true;
+    one();
+    at_work = false;
+  }
+};
+
 class deliverer : public world {
  protected:
   deliverer() {
@@ -20,7 +41,7 @@ class deliverer : public world {
     store.webhooks = &hooks;
     env.webhooks = &http;
     env.words.message = [](store::session&, const store::webhook_spec&, const store::stored_message& m) -> actors::event_words::body {
-      return std::optional(to_string(m.id));
+      return std::optional(store::event_body{to_string(m.id), {}, 0});
     };
     env.words.test = [](const store::webhook_key&, const store::delivery_record&, wall_time) { return std::string("test"); };
     http.answer = [this](const net::http_request& r) -> std::optional<result<net::http_reply>> {
@@ -70,6 +91,7 @@ class deliverer : public world {
   }
 
   memory_webhooks hooks;
+  workbench bench;   ///< of tests that give it to the deliverer
   std::map<std::string, receiver> at;
   actors::deliverer_actor who;
 };
@@ -284,6 +306,70 @@ TEST_F(deliverer, a_lost_database_costs_repetitions_and_nothing_else) {
   advance(seconds(30));
   expect_all(url);
   EXPECT_EQ(hooks.places.at(key).load.message_position, 4);
+}
+
+TEST_F(deliverer, mail_is_taken_apart_in_the_workshop_one_by_one_and_a_full_one_loses_nothing) {
+  env.workshop = bench.takes();
+  env.words.message = [this](store::session&, const store::webhook_spec&, const store::stored_message& m) -> actors::event_words::body {
+    store::event_body body;
+    body.rest = [this, id = to_string(m.id)] {
+      EXPECT_TRUE(bench.at_work) << "not on a storage worker, not in an actor";
+      return "taken apart: " + id;
+    };
+    body.holds = m.id.position == 3 ? limits::webhook_load_bytes : 1;
+    return std::optional(std::move(body));
+  };
+  std::vector<std::string> bodies;
+  http.answer = [&, answer = http.answer](const net::http_request& r) {
+    bodies.push_back(r.body.reveal());
+    return answer(r);
+  };
+  hooks.add(acme, 1, url);
+  start();
+  mail(1, 5);
+  std::size_t jobs = 0;
+  for (; !bench.waiting.empty() && jobs < 3; settle(), ++jobs) {
+    EXPECT_TRUE(at[url].attempts.empty());
+    EXPECT_EQ(bench.waiting.size(), 1U) << "one message is one job: whoever stops waits for no more";
+    bench.work();
+  }
+  advance(seconds(1));
+  EXPECT_EQ(jobs, 3U);
+  EXPECT_EQ(at[url].taken.size(), 3U) << "the third filled the load";
+  while (!bench.waiting.empty()) bench.work(), settle();
+  advance(seconds(1));
+  expect_all(url);
+  bench.full = true;
+  mail(2, 2);
+  advance(seconds(10));
+  EXPECT_EQ(at[url].taken.size(), 5U);
+  bench.full = false;
+  advance(seconds(10));
+  while (!bench.waiting.empty()) bench.work(), settle();
+  advance(seconds(1));
+  expect_all(url);
+  EXPECT_EQ(at[url].attempts.size(), 7U) << "nothing twice";
+  ASSERT_EQ(bodies.size(), 7U);
+  EXPECT_EQ(bodies.front(), "taken apart: m1-1");
+}
+
+TEST_F(deliverer, does_not_wait_for_mail_that_is_being_taken_apart_when_it_stops) {
+  env.workshop = bench.takes();
+  env.words.message = [](store::session&, const store::webhook_spec&, const store::stored_message&) -> actors::event_words::body {
+    store::event_body body;
+    body.rest = [] { return std::string("late"); };
+    return std::optional(std::move(body));
+  };
+  hooks.add(acme, 1, url);
+  start();
+  mail(1);
+  ASSERT_EQ(bench.waiting.size(), 1U);
+  caf::anon_send(who, actors::stop_atom::value);
+  advance(seconds(2));
+  EXPECT_TRUE(ended(who));
+  bench.work();   // its answer reaches nobody
+  settle();
+  EXPECT_TRUE(at[url].attempts.empty());
 }
 
 }  // namespace

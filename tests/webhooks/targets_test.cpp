@@ -139,7 +139,7 @@ class targets : public world {
     env.webhooks = client.get();
     env.options.deliverer_round = seconds(300);
     env.words.message = [](store::session&, const store::webhook_spec&, const store::stored_message& m) -> actors::event_words::body {
-      return std::optional(to_string(m.id));
+      return std::optional(store::event_body{to_string(m.id), {}, 0});
     };
     steps.push_back([this] { return client->step(); });
     point("stays.test", {"127.0.0.2"});
