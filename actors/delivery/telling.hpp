@@ -32,7 +32,6 @@ result<events_told> tell_events(store::webhook_store& hooks, store::session& s, 
 result<events_told> tell_asked(store::webhook_store& hooks, store::session& s, const event_words& words, deliverer_id life, const store::webhook_load& to,
                                const endpoint::wish& w, wall_time now);
 
-
 /// Makes the bodies that are left, one after another and each as a job of its own: whoever ends the workshop waits for one at most. `done` is called
 /// once, on the workshop, or at once when it takes no more work (failure::store_busy); never if the workshop ends before.
 void make_bodies(const workshop& on, const std::shared_ptr<events_told>& told, const std::function<void(result<void>)>& done);
