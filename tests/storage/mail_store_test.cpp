@@ -1,5 +1,6 @@
 // The ledger, channel state, credentials, leases and housekeeping, on a real PostgreSQL.
 #include "storage/rows.hpp"
+#include "tests/peers/files.hpp"
 #include "tests/storage/mail_world.hpp"
 
 namespace mailherd::test {
@@ -414,7 +415,8 @@ TEST_F(old_month_test, one_node_sweeps_at_a_time_from_the_beginning_to_the_end) 
   ASSERT_TRUE(other->execute("SELECT pg_advisory_lock(728451, 2)"));   // another node in the middle of its sweep
   ASSERT_TRUE(forgetful.sweep());
   EXPECT_TRUE(is_there()) << "dropped beside the sweep of another node";
-  other.reset();   // it died
+  other.reset();   // it died, and the database notices in its own time
+  ASSERT_TRUE(peers::wait_until([&] { return database.query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == "0"; }, std::chrono::seconds(20)));
   ASSERT_TRUE(forgetful.sweep());
   EXPECT_FALSE(is_there());
   other = *store::connection::open(database.url());
