@@ -271,6 +271,8 @@ std::uint32_t dovecot_server::reset_uid_validity(std::string_view address, std::
   state_->own(target / "dovecot-uidlist.peer");
   fs::rename(target / "dovecot-uidlist.peer", lock);
   fs::rename(lock, list);
+  // Some seconds after its last change Dovecot takes a directory for the one its index knows, and the list with it.
+  fs::last_write_time(target / "cur", fs::file_time_type::clock::now());
   kick(address);
   return validity;
 }
