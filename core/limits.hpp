@@ -201,8 +201,10 @@ constexpr seconds dns_behind_proxy{4};
 constexpr milliseconds next_address_delay{250};
 /// Head of a proxy's answer to CONNECT. Stops a proxy that never ends its headers.
 constexpr std::size_t proxy_head_bytes = 8 * kib;
-/// TLS sessions kept for resumption, all mailboxes together (about 2 KB each), and the largest that is kept.
+/// TLS sessions kept for resumption (about 2 KB each): of all servers, of one (no more connections to it are opened at once), and the largest
+/// that is kept.
 constexpr std::size_t tls_sessions = 20'000;
+constexpr std::size_t tls_sessions_of_server = 64;
 constexpr std::size_t tls_session_bytes = 16 * kib;
 /// An orderly close may take this long.
 constexpr seconds close_deadline{2};

@@ -41,6 +41,7 @@ std::string_view word_of(named_by names) {
     case named_by::unknown: return "";
     case named_by::uidl: return "uidl";
     case named_by::digest: return "digest";
+    case named_by::renewed: return "renewed";
   }
   return "";
 }

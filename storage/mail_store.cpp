@@ -24,6 +24,7 @@ std::string_view word_of(identities here) {
 /// As in 0011: one that is not known is one that says nothing.
 named_by named_by_of(std::string_view name) {
   if (name == "uidl") return named_by::uidl;
+  if (name == "renewed") return named_by::renewed;
   return name == "digest" ? named_by::digest : named_by::unknown;
 }
 
@@ -94,6 +95,18 @@ result<std::vector<std::string>> pg_mail_store::unknown_uidls(const lease_guard&
   if (!rows) return fail(rows.error());
   out.reserve(static_cast<std::size_t>(rows->size()));
   for (const auto& row : *rows) out.push_back(uidls[row[0].as<std::size_t>() - 1]);
+  return out;
+}
+
+result<store::listed_origins> pg_mail_store::listed_origins(const lease_guard& guard, const std::vector<std::string>& uidls) {
+  const auto rows = link_.once({guard.tenant}, sql::listed_origins, guard.tenant, guard.channel, array_of(uidls), guard.server);
+  if (!rows) return fail(rows.error());
+  store::listed_origins out;
+  for (const auto& row : *rows) {
+    const auto origin = row[0].as<std::int64_t>();
+    if (row[1].as<bool>()) out.known.push_back(origin);
+    else out.newest = origin;
+  }
   return out;
 }
 

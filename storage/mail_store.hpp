@@ -29,6 +29,7 @@ class pg_mail_store final : public mail_store {
   result<blob_id> put_bodies(const lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) override;
   result<store::cursor> load_cursor(const lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<store::listed_origins> listed_origins(const lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) override;
   result<std::vector<stored_uidl>> stored_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) override;

@@ -29,8 +29,9 @@ namespace mailherd::store {
 
 // ---- the write path of the fetchers ------------------------------------------------------------------------------------------------
 
-/// What tells the messages of a maildrop apart: UIDL, or the digest of their heads where the server has no UIDL ("sha256:...").
-enum class named_by : std::uint8_t { unknown, uidl, digest };
+/// What tells the messages of a maildrop apart: UIDL, or the digest of their heads where the server has no UIDL ("sha256:..."). `renewed`: UIDL, every one
+/// of which was new at once; the maildrop is being reconciled.
+enum class named_by : std::uint8_t { unknown, uidl, digest, renewed };
 
 /// Progress of one source (an IMAP folder, or a POP3 maildrop) of a channel.
 struct cursor {
@@ -92,6 +93,12 @@ struct commit_outcome {
 /// server changed from one to the other; those of the other kind show nothing. `none`: what is known there is looked for, too.
 enum class identities : std::uint8_t { all, uidls, digests, none };
 
+/// Whom a listing of a maildrop stands for, by `candidate::ledger_id`.
+struct listed_origins {
+  std::vector<std::int64_t> known;   ///< of the listed UIDLs that are in the ledger
+  std::int64_t newest = 0;           ///< of all of the channel; what is stored later has a higher one
+};
+
 /// A message of a maildrop that is stored with its body, to be deleted there.
 struct stored_uidl {
   std::string uidl;
@@ -130,6 +137,7 @@ class mail_store : public cluster_store {
 
   /// Of `uidls` (POP3), those not in the ledger, in the given order.
   virtual result<std::vector<std::string>> unknown_uidls(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
+  virtual result<store::listed_origins> listed_origins(const lease_guard& guard, const std::vector<std::string>& uidls) = 0;
 
   /// UIDs in (after, upto] under this UIDVALIDITY whose messages were stored with a body while the channel was set to `what`, which may be applied to
   /// them. At most `limit`.

@@ -120,8 +120,8 @@ class dial_state final : public tracked, public std::enable_shared_from_this<dia
     race_.reset();
     info_.tcp_time = lap();
     info_.peer = w.address.text(port);
-    stream_ = std::make_shared<stream>(reactor_, std::move(w.socket), environment_.tls,
-                                       stream::peer_name{to_.host, to_.port, std::move(to_.session_key)}, info_);
+    const std::string path = to_.proxy ? fmt::format("{}\n{}", to_.proxy->host, to_.proxy->port) : std::string{};
+    stream_ = std::make_shared<stream>(reactor_, std::move(w.socket), environment_.tls, stream::peer_name{to_.host, to_.port, path}, info_);
     if (!progress("tcp")) return;
     if (!to_.proxy) return secure();
     phase_ = fmt::format("the answer of the proxy {}", to_.proxy->host);

@@ -82,13 +82,13 @@ class connection {
   virtual void close() = 0;
 };
 
-/// Where and how to connect. `host` is a name or an address literal; it is checked after resolution (MAILHERD_PRIVATE_TARGETS).
+/// Where and how to connect. `host` is a name or an address literal; it is checked after resolution (MAILHERD_PRIVATE_TARGETS). TLS resumes
+/// sessions of earlier connections to the same server through the same proxy.
 struct target {
   std::string host;
   std::uint16_t port = 0;
   bool implicit_tls = true;
   std::optional<proxy_settings> proxy;
-  std::string session_key;   ///< TLS session tickets are kept per key (one newest per mailbox); empty: no resumption
 };
 
 /// An attempt in progress: destroying it withdraws the attempt; its handler does not run any more. Reactor thread only.

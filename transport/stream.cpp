@@ -199,7 +199,7 @@ void stream::start_tls(deadline until, connection::done_handler on_done) {
   timer_ = reactor_.at(until.at, [this] {
     finish_handshake(fail(failure::timed_out, fmt::format("no end of the TLS handshake with {} within the deadline", whom())));
   });
-  if (!broken_) tls_ = std::make_unique<tls_channel>(context_, socket_->fd(), name_.host, name_.port, name_.session_key);
+  if (!broken_) tls_ = std::make_unique<tls_channel>(context_, socket_->fd(), name_.host, name_.port, name_.path);
   handshake_want_ = want::writable;
   later(&stream::try_handshake);
 }

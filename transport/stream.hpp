@@ -21,7 +21,7 @@ class stream final : public tracked, public std::enable_shared_from_this<stream>
   struct peer_name {
     std::string host;
     std::uint16_t port = 0;
-    std::string session_key;
+    std::string path = {};   ///< the proxy between; empty: none
   };
 
   stream(io_reactor& where, std::unique_ptr<descriptor> socket, std::shared_ptr<tls_context> tls, peer_name name, connection_info info);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <deque>
 #include <list>
 #include <mutex>
 #include <unordered_map>
@@ -55,55 +56,59 @@ constexpr std::size_t read_ahead_bytes = 64 * limits::kib;
 /// Sessions are kept serialised: the peer's parsed certificate chain, which a live session holds, would cost ten times as much.
 struct tls_context::state {
   struct kept {
-    std::string key;
+    std::string server;
     secret<> session;
     bool once;              ///< TLS 1.3: a ticket that is used twice links the connections (RFC 8446, C.4)
     std::time_t until;      ///< the certificate's end: a resumed handshake shows no certificate
   };
+  using by_age = std::list<kept>;
   SSL_CTX* ctx = nullptr;
   mutable std::mutex mutex;   // guards the cache
-  std::list<kept> newest_first;
-  std::unordered_map<std::string, std::list<kept>::iterator> by_key;
+  by_age newest_first;
+  std::unordered_map<std::string, std::deque<by_age::iterator>> of_server;   // newest first, never empty
 
   void keep(kept k) {
     const std::lock_guard lock(mutex);
-    if (const auto old = by_key.find(k.key); old != by_key.end()) {
-      newest_first.erase(old->second);
-      by_key.erase(old);
-    }
     newest_first.push_front(std::move(k));
-    by_key[newest_first.front().key] = newest_first.begin();
-    if (newest_first.size() > limits::tls_sessions) {
-      by_key.erase(newest_first.back().key);
-      newest_first.pop_back();
-    }
+    auto& own = of_server[newest_first.front().server];
+    own.push_front(newest_first.begin());
+    if (own.size() > limits::tls_sessions_of_server) drop_oldest(own);
+    // The oldest of all is the oldest of its server.
+    if (newest_first.size() > limits::tls_sessions) drop_oldest(of_server.at(newest_first.back().server));
   }
 
-  void forget(const std::string& key) {
+  void forget(const std::string& server) {
     const std::lock_guard lock(mutex);
-    const auto found = by_key.find(key);
-    if (found == by_key.end()) return;
-    newest_first.erase(found->second);
-    by_key.erase(found);
+    const auto found = of_server.find(server);
+    if (found == of_server.end()) return;
+    for (const auto& each : found->second) newest_first.erase(each);
+    of_server.erase(found);
   }
 
-  SSL_SESSION* take(const std::string& key) {
+  SSL_SESSION* take(const std::string& server) {
     const std::lock_guard lock(mutex);
-    const auto found = by_key.find(key);
-    if (found == by_key.end()) return nullptr;
+    const auto found = of_server.find(server);
+    if (found == of_server.end()) return nullptr;
+    const auto newest = found->second.front();
     SSL_SESSION* session = nullptr;
-    if (std::time(nullptr) < found->second->until) {
-      const std::string& bytes = found->second->session.reveal();
+    if (std::time(nullptr) < newest->until) {
+      const std::string& bytes = newest->session.reveal();
       const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
       session = d2i_SSL_SESSION(nullptr, &p, static_cast<long>(bytes.size()));
-      if (session != nullptr && !found->second->once) {
-        newest_first.splice(newest_first.begin(), newest_first, found->second);
-        return session;
-      }
+      if (session != nullptr && !newest->once) return session;
     }
-    newest_first.erase(found->second);
-    by_key.erase(found);
+    found->second.pop_front();
+    if (found->second.empty()) of_server.erase(found);
+    newest_first.erase(newest);
     return session;
+  }
+
+ private:
+  void drop_oldest(std::deque<by_age::iterator>& own) {
+    const auto oldest = own.back();
+    own.pop_back();
+    if (own.empty()) of_server.erase(oldest->server);
+    newest_first.erase(oldest);
   }
 };
 
@@ -143,10 +148,10 @@ result<std::shared_ptr<tls_context>> tls_context::create(const std::string& ca_f
 
 // ---- one connection -------------------------------------------------------------------------------------------------------------
 
-tls_channel::tls_channel(std::shared_ptr<tls_context> context, int fd, std::string host, std::uint16_t port, std::string session_key)
+tls_channel::tls_channel(std::shared_ptr<tls_context> context, int fd, std::string host, std::uint16_t port, std::string_view path)
     : context_(std::move(context)), host_(std::move(host)) {
   if (!host_.empty() && host_.back() == '.') host_.pop_back();
-  if (!session_key.empty()) key_ = fmt::format("{}\n{}\n{}", session_key, host_, port);
+  server_ = fmt::format("{}\n{}\n{}", host_, port, path);
   ERR_clear_error();
   ssl_ = SSL_new(context_->native());
   bool ready = ssl_ != nullptr && SSL_set_fd(ssl_, fd) == 1;
@@ -164,9 +169,8 @@ tls_channel::tls_channel(std::shared_ptr<tls_context> context, int fd, std::stri
     problem_ = error{failure::internal, "OpenSSL cannot prepare a connection", {}};
     return;
   }
-  if (key_.empty()) return;
-  if (SSL_SESSION* session = context_->state_->take(key_)) {
-    SSL_set_session(ssl_, session);
+  if (SSL_SESSION* session = context_->state_->take(server_)) {
+    offered_ = SSL_set_session(ssl_, session) == 1;
     SSL_SESSION_free(session);
   }
 }
@@ -184,15 +188,18 @@ int tls_channel::verified(int ok, X509_STORE_CTX* verification) {
 int tls_channel::new_session(SSL* ssl, SSL_SESSION* session) {
   auto* self = static_cast<tls_channel*>(SSL_get_app_data(ssl));
   self->ticket_came_ = true;
+  // One of each connection: those in the cache become as many as were ever opened at once, whatever each server hands out.
+  if (self->kept_) return 0;
   X509* peer = SSL_SESSION_get0_peer(session);
-  if (self->key_.empty() || peer == nullptr || SSL_SESSION_is_resumable(session) != 1) return 0;
+  if (peer == nullptr || SSL_SESSION_is_resumable(session) != 1) return 0;
   const int size = i2d_SSL_SESSION(session, nullptr);
   if (size <= 0 || static_cast<std::size_t>(size) > limits::tls_session_bytes) return 0;
   std::string bytes(static_cast<std::size_t>(size), '\0');
   auto* p = reinterpret_cast<unsigned char*>(bytes.data());
   i2d_SSL_SESSION(session, &p);
   const auto expires = certificate_expiry(peer);
-  self->context_->state_->keep({self->key_, secret<>(std::move(bytes)), SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION,
+  self->kept_ = true;
+  self->context_->state_->keep({self->server_, secret<>(std::move(bytes)), SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION,
                                 expires ? std::chrono::system_clock::to_time_t(*expires) : 0});
   return 0;   // the reference stays with OpenSSL
 }
@@ -246,8 +253,8 @@ io_step tls_channel::handshake() {
     if (!problem_) problem_ = handshake_error(0, true);
     out.what = io_step::kind::failed;
   }
-  // A server that cannot bear the session it gave out gets a full handshake next time.
-  if (out.what == io_step::kind::failed && !key_.empty()) context_->state_->forget(key_);
+  // A server that cannot bear a session it gave out gets full handshakes from then on.
+  if (out.what == io_step::kind::failed && offered_) context_->state_->forget(server_);
   return out;
 }
 

@@ -1,6 +1,6 @@
 // transport/tls: OpenSSL: one context for the node, one channel per connection, the cache of sessions for resumption.
 //
-// Owns:   SSL_CTX, SSL objects, the newest session per key. Verification is always on; there is no switch.
+// Owns:   SSL_CTX, SSL objects, the newest sessions of each server. Verification is always on; there is no switch.
 // Never:  waits: every call returns at once and says which readiness it needs. Never owns the socket.
 // Used by: stream; HTTP client for the trusted authorities.
 #pragma once
@@ -49,9 +49,10 @@ class tls_context {
 /// TLS over a connected non-blocking socket. One thread.
 class tls_channel {
  public:
-  /// `session_key` empty: no resumption. The key is made unique per host and port here, for a session vouches for the host it was made
-  /// with.
-  tls_channel(std::shared_ptr<tls_context> context, int fd, std::string host, std::uint16_t port, std::string session_key);
+  /// Resumes a session that an earlier connection to the same server was given, whosever mailbox that was for: a session vouches for the
+  /// host it was made with and says nothing of who signs in. `path`: what stands between (a proxy), for one name may mean another server
+  /// behind it.
+  tls_channel(std::shared_ptr<tls_context> context, int fd, std::string host, std::uint16_t port, std::string_view path = {});
   ~tls_channel();
   tls_channel(const tls_channel&) = delete;
   tls_channel& operator=(const tls_channel&) = delete;
@@ -82,8 +83,10 @@ class tls_channel {
   std::shared_ptr<tls_context> context_;
   SSL* ssl_ = nullptr;
   std::string host_;
-  std::string key_;
+  std::string server_;    ///< the cache's key: host, port, path
   std::optional<error> problem_;
+  bool offered_ = false;  ///< a session of the cache
+  bool kept_ = false;     ///< this connection gave the cache its session
   bool ticket_came_ = false;
   bool broken_ = false;   ///< after a fatal error OpenSSL forbids every call, also shutdown
 };

@@ -71,6 +71,7 @@ struct window_item {
 struct known_uidls {
   std::vector<std::string> unknown;
   std::vector<store::stored_uidl> stored;   ///< asked for if what is stored is to be deleted
+  std::optional<store::listed_origins> listed;   ///< asked for if every UIDL is new, although some are known, or was
 };
 
 class channel_fetcher final : public channel_fetcher_actor::base {
@@ -226,6 +227,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
 
   // known.cpp
   [[nodiscard]] bool reconciles(const window_item& item) const;
+  [[nodiscard]] std::optional<wall_time> wanted_from() const;
   void find_candidates();
   [[nodiscard]] store::identities identities_here() const;
   void on_candidates(result<std::vector<store::candidate>> found);
@@ -253,6 +255,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   void begin_pop3();
   void on_maildrop(session_event::listed& e);
   void on_known(result<known_uidls> known);
+  [[nodiscard]] bool may_be_renewed() const;
   void fill_window(const known_uidls& known);
   [[nodiscard]] bool maildrop_to_prove() const;
   [[nodiscard]] bool is_another_maildrop(const known_uidls& known) const;
@@ -304,6 +307,8 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   store::named_by names_{};                       ///< POP3: what the identities of that listing are
   std::optional<error> head_refusal_;             ///< POP3: why some of them have none
   bool reconcile_ = false;                        ///< POP3: what is not known by this identity is compared with the ledger first
+  bool renewed_ = false;                          ///< POP3: … which knows it by a UIDL that is no more: all were new at once
+  std::int64_t newest_known_ = 0;                 ///< POP3: then: the newest ledger entry when that was seen
   bool cursor_due_ = false;                       ///< POP3: to be written when the maildrop is dealt with as a whole
   bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then
   bool caught_up_ = false;                        ///< this session has reached the end of the mailbox once

@@ -28,10 +28,13 @@ bool channel_fetcher::reconciles(const window_item& item) const {
   return item.entry.uidl.empty() ? item.entry.uid <= cursor_.reconcile_upto : reconcile_ || item.again;
 }
 
+/// Every UIDL new at once may also be a maildrop that was emptied and filled up: then all of it is mail that arrived.
+std::optional<wall_time> channel_fetcher::wanted_from() const { return renewed_ ? std::nullopt : cursor_.baseline; }
+
 /// After a server began to know UIDL, or knows it no longer, every message of the maildrop has an identity there, of the other kind.
 store::identities channel_fetcher::identities_here() const {
   if (serving_->incoming.protocol == protocol_kind::imap) return store::identities::all;
-  if (!reconcile_) return store::identities::none;   // what is read again is known here
+  if (!reconcile_ || renewed_) return store::identities::none;   // what is read again is known here; `known_as` tells new UIDLs from old ones
   return names_ == store::named_by::digest ? store::identities::digests : store::identities::uidls;
 }
 
@@ -58,9 +61,10 @@ void channel_fetcher::on_candidates(result<std::vector<store::candidate>> found)
     if (w.next != window_item::want::compare || candidates_.contains(w.entry.size)) continue;
     // Nothing of this size is known: the header has nothing to say, unless it is to tell the date.
     const bool dated = w.entry.internal_date != wall_time{};
-    if (cursor_.baseline && dated && w.entry.internal_date < *cursor_.baseline) {
+    const auto from = wanted_from();
+    if (from && dated && w.entry.internal_date < *from) {
       hand(i);
-    } else if (!cursor_.baseline || dated) {
+    } else if (!from || dated) {
       w.next = window_item::want::body;
     }
   }
@@ -99,7 +103,7 @@ std::optional<store::candidate> channel_fetcher::known_as(const window_item& ite
   const auto unread = unread_digest(date);
   const store::candidate* found = nullptr;
   for (const auto& c : at->second) {
-    if (taken_.contains(c.ledger_id) || (item.again && !c.has_body)) continue;
+    if (taken_.contains(c.ledger_id) || (item.again && !c.has_body) || (renewed_ && c.ledger_id > newest_known_)) continue;
     const bool same_date = date != wall_time{} && c.internal_date == date;
     // A header alone decides only if it is one of its kind: many senders write the same one again and again.
     const bool same_header = c.header_digest == m.header_digest && (same_date || !m.envelope.message_id.empty());
@@ -116,7 +120,8 @@ std::optional<store::candidate> channel_fetcher::known_as(const window_item& ite
 /// Of a message that is not known. IMAP told its date in the listing; POP3 has only what the sender wrote.
 bool channel_fetcher::too_old(const window_item& item, const store::incoming_message& headers) const {
   const auto date = item.entry.internal_date != wall_time{} ? std::optional(item.entry.internal_date) : headers.envelope.date;
-  return cursor_.baseline && date && *date < *cursor_.baseline;
+  const auto from = wanted_from();
+  return from && date && *date < *from;
 }
 
 }  // namespace mailherd::actors

@@ -58,11 +58,17 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
   for (const auto& entry : maildrop_) uidls.push_back(entry.uidl);
   ask_store<known_uidls>(
       this, *env_.store, deadline::after(now(), limits::command_deadline),
-      [guard = guard(), uidls = std::move(uidls), removes = load_->record.spec.after == after_fetch::remove](store::session& s) -> result<known_uidls> {
+      [guard = guard(), uidls = std::move(uidls), removes = load_->record.spec.after == after_fetch::remove, may = may_be_renewed(),
+       was = cursor_.names == store::named_by::renewed](store::session& s) -> result<known_uidls> {
         known_uidls known;
         auto unknown = s.mail.unknown_uidls(guard, uidls);
         if (!unknown) return fail(unknown.error());
         known.unknown = std::move(*unknown);
+        if (may && !uidls.empty() && (was || known.unknown.size() == uidls.size())) {
+          auto listed = s.mail.listed_origins(guard, uidls);
+          if (!listed) return fail(listed.error());
+          known.listed = std::move(*listed);
+        }
         if (!removes) return known;
         auto stored = s.mail.stored_uidls(guard, uidls);
         if (!stored) return fail(stored.error());
@@ -72,6 +78,12 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
       [this, generation = work_generation_](result<known_uidls> known) {
         if (generation == work_generation_) on_known(std::move(known));
       });
+}
+
+/// Where what is stored is deleted, every UIDL is new in every poll, and says nothing.
+bool channel_fetcher::may_be_renewed() const {
+  if (names_ != store::named_by::uidl || !cursor_.initialised) return false;
+  return cursor_.names == store::named_by::renewed || (cursor_.names == store::named_by::uidl && load_->record.spec.after != after_fetch::remove);
 }
 
 // ---- the same maildrop? -------------------------------------------------------------------------------------------------------------------
@@ -119,13 +131,21 @@ void channel_fetcher::on_known(result<known_uidls> known) {
     if (r.spec.start.from == start_point::kind::now) cursor_.baseline = r.created_at;
     if (r.spec.start.from == start_point::kind::at) cursor_.baseline = r.spec.start.at;
   }
+  renewed_ = known->listed && known->listed->newest > 0;
+  if (renewed_) {
+    // All is new at once: an emptied maildrop that filled up again; or a server that was moved, or set up anew, and names everything otherwise.
+    cursor_.names = store::named_by::renewed;
+    newest_known_ = known->listed->newest;
+    taken_.insert(known->listed->known.begin(), known->listed->known.end());
+  }
   // A server that begins to know UIDL, or knows it no longer, gives every message another identity. An empty maildrop shows nothing: some servers refuse
   // UIDL for one.
   const bool renamed = cursor_.names != store::named_by::unknown && cursor_.names != names_;
   cursor_due_ = first || (!maildrop_.empty() && cursor_.names != names_);
   reconcile_ = first ? served_before_ || cursor_.baseline.has_value() : renamed && !maildrop_.empty();
   if (reconcile_ && !first) {
-    log(log_level::warning, "server names its messages in another way; the maildrop is reconciled", {});
+    if (renewed_) log(log_level::info, "every message of the maildrop has a new UIDL; what is known is looked for", {});
+    else log(log_level::warning, "server names its messages in another way; the maildrop is reconciled", {});
     // Whoever goes on with it must know that it was begun: a ledger that was asked because the cursor did not say is about to hold names of both kinds.
     auto unit = new_unit();
     unit.move_cursor = cursor_;
@@ -166,7 +186,7 @@ void channel_fetcher::fill_window(const known_uidls& known) {
       // that never delete, and all of it is not to be read by every poll); otherwise it is read again before it is deleted.
       const auto proven = proven_.find(entry.uidl);
       const bool sized = entry.size == before->second || (proven != proven_.end() && proven->second == entry.size);
-      if (names_ == store::named_by::uidl && sized) continue;
+      if (names_ == store::named_by::uidl && !pop3::may_be_digest(entry.uidl) && sized) continue;
       doubted_.insert(entry.number);
       if (reconcile_ || entry.size > largest_allowed()) continue;   // in a later poll; never
       w.again = true;

@@ -18,11 +18,35 @@ void pop3_session::list(std::uint64_t request, mailherd::uid, mailherd::uid) {
 }
 
 listing_entry* pop3_session::entry_of(std::uint32_t number) {
-  // Servers list in ascending order: the place is nearly always number - 1.
   auto& all = listing_->entries;
-  if (number >= 1 && number <= all.size() && all[number - 1].number == number) return &all[number - 1];
-  const auto it = std::find_if(all.begin(), all.end(), [&](const auto& entry) { return entry.number == number; });
-  return it == all.end() ? nullptr : &*it;
+  const auto it = std::lower_bound(all.begin(), all.end(), number, [](const listing_entry& entry, std::uint32_t n) { return entry.number < n; });
+  return it == all.end() || it->number != number ? nullptr : &*it;
+}
+
+/// Both answers list in ascending order, nearly always; a server may list in any, repeat itself, and leave out in UIDL what LIST has: that is a message all the
+/// same, and named by its head.
+void pop3_session::put_sizes() {
+  auto& entries = listing_->entries;
+  auto sizes = std::exchange(listing_->sizes, {});
+  const auto by_number = [](const listing_entry& a, const listing_entry& b) { return a.number < b.number; };
+  std::stable_sort(entries.begin(), entries.end(), by_number);
+  entries.erase(std::unique(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.number == b.number; }), entries.end());
+  std::stable_sort(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  sizes.erase(std::unique(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.first == b.first; }), sizes.end());
+  const auto named = static_cast<std::ptrdiff_t>(entries.size());
+  std::ptrdiff_t at = 0;
+  for (const auto& [number, octets] : sizes) {
+    while (at < named && entries[static_cast<std::size_t>(at)].number < number) ++at;
+    if (at < named && entries[static_cast<std::size_t>(at)].number == number) {
+      entries[static_cast<std::size_t>(at)].size = octets;
+      continue;
+    }
+    listing_entry entry;
+    entry.number = number;
+    entry.size = octets;
+    entries.push_back(std::move(entry));
+  }
+  std::inplace_merge(entries.begin(), entries.begin() + named, entries.end(), by_number);
 }
 
 void pop3_session::identify_by_head() {
@@ -55,18 +79,6 @@ void pop3_session::finish_listing() {
   }
   report(session_event::listed{l->request, std::move(l->entries), l->has_identities ? store::named_by::uidl : store::named_by::digest, std::move(l->refusal)});
   enter("waiting", times().command);
-}
-
-void pop3_session::on_size(std::uint32_t number, std::uint64_t octets) {
-  if (!listing_) return;
-  if (!listing_->has_identities) {
-    listing_entry entry;
-    entry.number = number;
-    entry.size = octets;
-    listing_->entries.push_back(std::move(entry));
-  } else if (auto* entry = entry_of(number)) {
-    entry->size = octets;
-  }
 }
 
 }  // namespace mailherd::actors

@@ -155,11 +155,15 @@ void pop3_session::handle(pop3::any_event& any) {
             entry.uidl = std::string(e.uidl);
             listing_->entries.push_back(std::move(entry));
           },
-          [&](pop3::event::list_entry& e) { on_size(e.number, e.octets); },
+          [&](pop3::event::list_entry& e) {
+            if (listing_) listing_->sizes.emplace_back(e.number, e.octets);
+          },
           [&](pop3::event::listing_end&) {
             const auto what = sent_.front().what;
             sent_.pop_front();
-            if (what == purpose::sizes && listing_) identify_by_head();
+            if (what != purpose::sizes || !listing_) return;
+            put_sizes();
+            identify_by_head();
           },
           [&](pop3::event::body_begin& e) {
             if (sent_.front().what == purpose::identity) {

@@ -53,7 +53,8 @@ class pop3_session final : public session_base {
   /// A listing under way: numbers to identity and size.
   struct listing {
     std::uint64_t request = 0;
-    std::vector<listing_entry> entries;    ///< by number
+    std::vector<listing_entry> entries;    ///< as UIDL told them; by number when LIST has ended
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> sizes;   ///< number and octets as LIST tells them
     bool has_identities = true;
     std::size_t unidentified = 0;          ///< TOPs not answered yet
     std::optional<error> refusal;          ///< of a TOP
@@ -66,7 +67,7 @@ class pop3_session final : public session_base {
   };
 
   void handle(pop3::any_event& event);
-  void on_size(std::uint32_t number, std::uint64_t octets);
+  void put_sizes();
   void on_chunk(std::string_view bytes);
   void on_body_end(std::uint32_t number);
   void on_refused(const pop3::event::refused& e);

@@ -11,11 +11,6 @@ namespace {
 // One grant: large enough that a drain is not bound by wake-ups; the bytes live in the reactor's buffer, not in the session.
 constexpr std::size_t read_bytes = 256 * limits::kib;
 constexpr std::uint64_t progress_bytes = 4 * limits::mib;
-
-std::string session_key(const session_plan& plan) {
-  // Tickets are kept per mailbox: a provider may bind a ticket to a back-end that serves this mailbox.
-  return fmt::format("{}|{}|{}", plan.incoming.host, plan.incoming.port, plan.username);
-}
 }  // namespace
 
 void session_base::start() {
@@ -27,7 +22,6 @@ void session_base::start() {
   to.port = plan_.incoming.port;
   to.implicit_tls = plan_.incoming.tls == tls_mode::implicit;
   to.proxy = plan_.incoming.proxy;
-  to.session_key = session_key(plan_);
   auto self = shared_from_this();
   attempt_ = env_.dialer->dial(
       reactor_, std::move(to), mailherd::deadline{opening_until_},

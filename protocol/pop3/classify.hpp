@@ -40,6 +40,9 @@ error classify(const refusal& what, wall_time now);
 /// old servers rewrite from session to session (Status, X-Status, X-UIDL, X-Keywords, Content-Length, Lines).
 std::string digest_uidl(std::string_view headers);
 
+/// Whether an identity may be such a one: a digest says of what, and no more.
+bool may_be_digest(std::string_view uidl) noexcept;
+
 /// The identity of the `nth` (1, 2 ...) further entry of this size that a listing names as an earlier one: as long as both are there, size and order tell
 /// them apart.
 std::string twin_uidl(std::string_view uidl, std::uint64_t size, std::uint32_t nth);

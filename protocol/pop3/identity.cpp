@@ -36,6 +36,8 @@ bool is_rewritten(std::string_view line) {
 
 }  // namespace
 
+bool may_be_digest(std::string_view uidl) noexcept { return uidl.starts_with("sha256:"); }
+
 std::string digest_uidl(std::string_view headers) {
   std::string kept;
   kept.reserve(headers.size());

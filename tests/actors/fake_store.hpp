@@ -43,6 +43,9 @@ class fake_mail : public store::mail_store {
   result<std::vector<std::string>> unknown_uidls(const store::lease_guard&, const std::vector<std::string>&) override {
     return fail(failure::not_found);
   }
+  result<store::listed_origins> listed_origins(const store::lease_guard&, const std::vector<std::string>&) override {
+    return fail(failure::not_found);
+  }
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard&, const std::string&,
           mailherd::uid_validity, mailherd::uid, mailherd::uid, after_fetch, std::size_t) override {
     return fail(failure::not_found);

@@ -165,6 +165,18 @@ result<std::vector<std::string>> memory_mail::unknown_uidls(const store::lease_g
   return out;
 }
 
+result<store::listed_origins> memory_mail::listed_origins(const store::lease_guard& guard, const std::vector<std::string>& uidls) {
+  auto r = holder("listed_origins", guard);
+  if (!r) return fail(r.error());
+  const std::set<std::string> listed(uidls.begin(), uidls.end());
+  store::listed_origins out;
+  for (const auto& e : (*r)->ledger) {
+    if (listed.contains(e.source.uidl)) out.known.push_back(e.origin);
+    out.newest = std::max(out.newest, e.origin);
+  }
+  return out;
+}
+
 result<std::vector<mailherd::uid>> memory_mail::stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                             mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) {
   auto r = holder("stored_uids", guard);

@@ -70,6 +70,7 @@ class memory_mail : public fake_mail {
   result<blob_id> put_bodies(const store::lease_guard& guard, const std::vector<std::shared_ptr<const std::string>>& bodies) override;
   result<store::cursor> load_cursor(const store::lease_guard& guard, protocol_kind protocol, const std::string& folder) override;
   result<std::vector<std::string>> unknown_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
+  result<store::listed_origins> listed_origins(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;
   result<std::vector<mailherd::uid>> stored_uids(const store::lease_guard& guard, const std::string& folder, mailherd::uid_validity validity,
                                                  mailherd::uid after, mailherd::uid upto, after_fetch what, std::size_t limit) override;
   result<std::vector<store::stored_uidl>> stored_uidls(const store::lease_guard& guard, const std::vector<std::string>& uidls) override;

@@ -25,6 +25,10 @@ class polling : public fetching {
     std::erase(drop().capabilities, "UIDL");
     if (there) drop().capabilities.push_back("UIDL");
   }
+  /// As by a server that was moved or set up anew.
+  void give_new_uidls() {
+    for (auto& m : drop().drop) m.uidl = "anew-" + m.uidl;
+  }
   void start_polling() {
     start();
     advance(seconds(2));

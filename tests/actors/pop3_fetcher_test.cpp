@@ -200,6 +200,78 @@ TEST_F(pop3, a_change_of_names_is_noticed_by_a_ledger_of_before_and_begun_again_
   expect_drop_once();
 }
 
+TEST_F(pop3, a_message_that_uidl_leaves_out_is_fetched_once) {
+  fill_drop(5);
+  drop().left_out_of_uidl = 3;
+  start_polling();
+  poll(3);
+  EXPECT_EQ(row().messages.size(), 5U);
+  EXPECT_EQ(drop().count("RETR"), 5U);
+  expect_drop_once();
+}
+
+TEST_F(pop3, a_listing_in_any_order_is_read_in_the_order_of_the_maildrop) {
+  fill_drop(20);
+  drop().lists_backwards = true;
+  start_polling();
+  ASSERT_EQ(row().messages.size(), 20U);
+  EXPECT_EQ(subjects().front(), "old-1");
+  EXPECT_EQ(subjects().back(), "old-20");
+}
+
+TEST_F(pop3, new_uidls_for_all_at_once_bring_nothing_twice) {
+  fill_drop(20);
+  drop().add("Subject: without an id\r\n\r\nwhat it says\r\n");
+  start_polling();
+  const auto read = drop().count("RETR");
+  give_new_uidls();
+  fill_drop(2, "meanwhile");
+  for (int copies = 0; copies < 2; ++copies) drop().add("Subject: again and again\r\n\r\nthe same\r\n");
+  poll(2);
+  EXPECT_EQ(row().messages.size(), 25U);
+  EXPECT_EQ(drop().count("RETR"), read + 5) << "the new ones, and the one whose head says too little";
+  // Then it is a maildrop like any other.
+  drop().add(drop().drop.front().raw);
+  poll();
+  EXPECT_EQ(row().messages.size(), 26U);
+  give_new_uidls();
+  poll(2);
+  EXPECT_EQ(row().messages.size(), 26U) << "once more, of two that are alike too";
+  expect_gapless();
+}
+
+TEST_F(pop3, new_uidls_for_all_are_still_looked_through_after_a_loss) {
+  fill_drop(300);
+  start_polling();
+  give_new_uidls();
+  fill_drop(10, "meanwhile");
+  int heads = 0;
+  drop().on_command = [&](auto& session, const std::string& line) -> std::optional<std::string> {
+    if (line.substr(0, 3) == "TOP" && ++heads == 150) session.line().reset();
+    return std::nullopt;
+  };
+  poll();
+  kill();
+  start();
+  poll(3);
+  EXPECT_GT(heads, 150);
+  EXPECT_EQ(row().messages.size(), 310U);
+  expect_drop_once();
+}
+
+TEST_F(pop3, an_emptied_maildrop_that_fills_up_again_brings_all_of_it_however_old) {
+  spec().start.from = start_point::kind::now;
+  fill_drop(3);
+  start_polling();
+  fill_drop(3, "new");
+  poll();
+  ASSERT_EQ(row().messages.size(), 3U);
+  drop().drop.clear();
+  drop().add("Date: Mon, 13 Nov 2000 10:00:00 +0000\r\nSubject: long on its way\r\n\r\nx\r\n");
+  poll();
+  EXPECT_EQ(row().messages.size(), 4U);
+}
+
 TEST_F(pop3, mail_that_was_not_wanted_is_not_wanted_by_another_name) {
   spec().start.from = start_point::kind::now;
   for (int i = 1; i <= 5; ++i) drop().add("Date: Mon, 13 Nov 2000 10:00:00 +0000\r\nSubject: before\r\n\r\nx\r\n");

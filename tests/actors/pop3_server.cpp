@@ -80,8 +80,11 @@ void pop3_server::session::answer(const std::string& name, const std::string& ar
   if (name == "UIDL" && !server_.has_uidl) return wire_.send("-ERR what?\r\n");
   if (name == "UIDL" || name == "LIST") {
     std::string all = "+OK\r\n";
-    for (std::size_t n = 1; n <= drop_.size(); ++n)
-      if (has(n)) all += name == "UIDL" ? fmt::format("{} {}\r\n", n, drop_[n - 1].uidl) : fmt::format("{} {}\r\n", n, drop_[n - 1].raw.size());
+    for (std::size_t i = 1; i <= drop_.size(); ++i) {
+      const auto n = server_.lists_backwards ? drop_.size() + 1 - i : i;
+      if (!has(n) || (name == "UIDL" && n == server_.left_out_of_uidl)) continue;
+      all += name == "UIDL" ? fmt::format("{} {}\r\n", n, drop_[n - 1].uidl) : fmt::format("{} {}\r\n", n, drop_[n - 1].raw.size());
+    }
     return wire_.send(all + ".\r\n");
   }
   if (!has(number)) return wire_.send("-ERR no such message\r\n");

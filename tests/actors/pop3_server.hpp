@@ -26,6 +26,8 @@ class pop3_server {
   std::set<std::string> tokens;
   std::vector<std::string> capabilities{"TOP", "UIDL", "USER", "PIPELINING", "RESP-CODES", "SASL PLAIN XOAUTH2"};
   bool has_uidl = true;
+  std::size_t left_out_of_uidl = 0;   ///< the message of this number is in LIST only
+  bool lists_backwards = false;
   bool rude_quit = false;   ///< deletes, and closes without an answer
 
   /// Before a command is answered: what to answer instead (may be empty), or nullopt.

@@ -299,6 +299,7 @@ class fake_mail final : public store::mail_store {
   result<blob_id> put_bodies(const guard&, const std::vector<std::shared_ptr<const std::string>>&) override { return no(); }
   result<store::cursor> load_cursor(const guard&, protocol_kind, const std::string&) override { return no(); }
   result<std::vector<std::string>> unknown_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
+  result<store::listed_origins> listed_origins(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<uid>> stored_uids(const guard&, const std::string&, uid_validity, uid, uid, after_fetch, std::size_t) override { return no(); }
   result<std::vector<store::stored_uidl>> stored_uidls(const guard&, const std::vector<std::string>&) override { return no(); }
   result<std::vector<store::candidate>> find_candidates(const guard&, const std::string&, uid_validity,

@@ -1,6 +1,6 @@
 // tests/bench/bench: `./dev bench`: the node and those it is compared with, one after the other, against the same servers and the same mail.
 //
-//   bench [--only drain,many,pop3,pop3-far,huge,idle,arrivals,start,webhooks,feed,cluster] [--scale 1.0]
+//   bench [--only drain,many,pop3,pop3-far,huge,idle,arrivals,start,webhooks,feed,cluster,cluster-idle] [--scale 1.0]
 // Prints a line per measurement as it comes, and at the end a table: what was measured, what is to be reached, and whether it was. Exits 0 however the
 // figures turn out: they are for people to judge, on a machine that may be busy.
 #include <CLI/CLI.hpp>
@@ -398,7 +398,7 @@ int main(int argc, char** argv) {
   CLI::App app{"The node and those it is compared with"};
   std::vector<std::string> only;
   settings s;
-  app.add_option("--only", only, "drain, many, pop3, pop3-far, huge, idle, arrivals, start, webhooks, feed, cluster")->delimiter(',');
+  app.add_option("--only", only, "drain, many, pop3, pop3-far, huge, idle, arrivals, start, webhooks, feed, cluster, cluster-idle")->delimiter(',');
   app.add_flag("--alone", s.alone, "only the node: for profiles; nothing is compared")->group("");
   app.add_option("--scale", s.scale, "share of the full sizes")->check(CLI::Range(0.001, 10.0));
   CLI11_PARSE(app, argc, argv);
@@ -415,6 +415,7 @@ int main(int argc, char** argv) {
       {"webhooks", [](const settings& how) { webhooks(how.scale, judge); }},
       {"feed", [](const settings& how) { feed(how.scale, judge); }},
       {"cluster", [](const settings& how) { cluster(how.scale, judge); }},
+      {"cluster-idle", [](const settings& how) { cluster_idle(how.scale, judge); }},
   };
   const std::set<std::string> wanted(only.begin(), only.end());
   bool failed = false;

@@ -11,5 +11,7 @@
 namespace mailherd::bench {
 
 void cluster(double scale, const judge_function& judge);
+/// Database statements of one node with 10,000 channels that have nothing to do, each with a mailbox of its own.
+void cluster_idle(double scale, const judge_function& judge);
 
 }  // namespace mailherd::bench

@@ -136,6 +136,29 @@ TEST_F(ledger_test, a_maildrop_whose_messages_get_other_names_is_looked_through_
   EXPECT_EQ(names(), store::named_by::digest);
 }
 
+TEST_F(ledger_test, of_a_listing_it_says_whom_it_stands_for_and_what_was_the_newest_then) {
+  const auto listed = [&](const std::vector<std::string>& uidls) { return *store.listed_origins(guard(1, 11), uidls); };
+  EXPECT_EQ(listed({"a"}).newest, 0) << "nothing is known";
+  auto u = unit(guard(1, 11), {});
+  u.protocol = protocol_kind::pop3;
+  u.folder.clear();
+  for (const char* uidl : {"a", "b"}) {
+    u.messages.push_back(mail(1, uidl));
+    u.messages.back().source = {protocol_kind::pop3, "", {}, {}, uidl};
+  }
+  ASSERT_TRUE(commit(u).status);
+  const auto b = listed({"b", "c"});
+  ASSERT_EQ(b.known.size(), 1U);
+  EXPECT_EQ(b.newest, std::max(b.known.front(), listed({"a"}).known.front()));
+  u.messages.clear();
+  u.known.push_back({{protocol_kind::pop3, "", {}, {}, "anew"}, b.known.front(), 1});
+  u.move_cursor = store::cursor{{}, {}, {}, {}, 0, {}, true, store::named_by::renewed};
+  ASSERT_TRUE(commit(u).status);
+  EXPECT_EQ(listed({"anew"}).known, b.known) << "the message has another name";
+  EXPECT_TRUE(store.listed_origins(guard(1, 12), {"a"})->known.empty()) << "another channel's";
+  EXPECT_EQ(store.load_cursor(guard(1, 11), protocol_kind::pop3, "")->names, store::named_by::renewed);
+}
+
 TEST_F(ledger_test, a_message_without_headers_is_nobodys_candidate) {
   auto m = mail(1, "x");
   m.body.reset();
