@@ -309,6 +309,7 @@ class channel_fetcher final : public channel_fetcher_actor::base {
   bool reconcile_ = false;                        ///< POP3: what is not known by this identity is compared with the ledger first
   bool renewed_ = false;                          ///< POP3: … which knows it by a UIDL that is no more: all were new at once
   std::int64_t newest_known_ = 0;                 ///< POP3: then: the newest ledger entry when that was seen
+  bool some_left_ = true;                         ///< POP3: the last poll that saw mail saw some that was known; true before the first one
   bool cursor_due_ = false;                       ///< POP3: to be written when the maildrop is dealt with as a whole
   bool served_before_ = false;                    ///< some session of this channel did, whatever its source was then
   bool caught_up_ = false;                        ///< this session has reached the end of the mailbox once

@@ -80,10 +80,10 @@ void channel_fetcher::on_maildrop(session_event::listed& e) {
       });
 }
 
-/// Where what is stored is deleted, every UIDL is new in every poll, and says nothing.
+/// Where what is stored is deleted, every UIDL is new in every poll and says nothing, unless something was left.
 bool channel_fetcher::may_be_renewed() const {
   if (names_ != store::named_by::uidl || !cursor_.initialised) return false;
-  return cursor_.names == store::named_by::renewed || (cursor_.names == store::named_by::uidl && load_->record.spec.after != after_fetch::remove);
+  return cursor_.names == store::named_by::renewed || (cursor_.names == store::named_by::uidl && (load_->record.spec.after != after_fetch::remove || some_left_));
 }
 
 // ---- the same maildrop? -------------------------------------------------------------------------------------------------------------------
@@ -151,7 +151,10 @@ void channel_fetcher::on_known(result<known_uidls> known) {
     unit.move_cursor = cursor_;
     flush(std::move(unit), nullptr);
   }
-  if (!maildrop_.empty()) cursor_.names = names_;
+  if (!maildrop_.empty()) {
+    cursor_.names = names_;
+    some_left_ = known->unknown.size() < maildrop_.size();
+  }
   work_ = work::fetching;
   if (first && !served_before_ && r.spec.start.from == start_point::kind::now) {
     // All that is here now is old; it is remembered, and never fetched.

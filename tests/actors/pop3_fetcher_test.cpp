@@ -259,6 +259,29 @@ TEST_F(pop3, new_uidls_for_all_are_still_looked_through_after_a_loss) {
   expect_drop_once();
 }
 
+TEST_F(pop3, new_uidls_for_all_bring_nothing_twice_and_delete_nothing_that_was_kept) {
+  fill_drop(6);
+  start_polling();
+  spec().after = after_fetch::remove;
+  record().revision += 1;
+  changed();
+  fill_drop(2, "deleted");
+  poll(2);
+  ASSERT_EQ(row().messages.size(), 8U);
+  ASSERT_EQ(drop().drop.size(), 6U);
+  for (const bool restarted : {false, true}) {
+    give_new_uidls();
+    fill_drop(2, restarted ? "after a restart" : "meanwhile");
+    if (restarted) {
+      kill();
+      start();
+    }
+    poll(2);
+    EXPECT_EQ(row().messages.size(), restarted ? 12U : 10U);
+    EXPECT_EQ(drop().drop.size(), 6U);
+  }
+}
+
 TEST_F(pop3, an_emptied_maildrop_that_fills_up_again_brings_all_of_it_however_old) {
   spec().start.from = start_point::kind::now;
   fill_drop(3);

@@ -308,6 +308,18 @@ TEST_F(on_dovecot, a_new_uid_validity_brings_nothing_twice_and_misses_nothing) {
   EXPECT_TRUE(holds_digests(c, on_server()));
 }
 
+TEST_F(on_dovecot, a_maildrop_in_which_every_uidl_is_new_brings_nothing_twice_and_misses_nothing) {
+  deliver(80);
+  start_herd(quick);
+  const auto c = add_channel(at(peers_with(), protocol_kind::pop3), password());
+  ASSERT_TRUE(wait_stored(c, 80));
+  ASSERT_TRUE(wait_state(c, channel_state::active));
+  peers_with().server.reset_uid_validity(user_);
+  deliver(3);
+  ASSERT_TRUE(wait_stored(c, 83));
+  EXPECT_TRUE(holds_digests(c, on_server()));
+}
+
 TEST_F(on_dovecot, what_was_fetched_to_be_kept_stays_when_the_channel_deletes_and_the_mailbox_is_made_anew) {
   for (const auto protocol : {protocol_kind::imap, protocol_kind::pop3}) {
     SCOPED_TRACE(to_string(protocol));
@@ -324,7 +336,7 @@ TEST_F(on_dovecot, what_was_fetched_to_be_kept_stays_when_the_channel_deletes_an
     deliver(2);
     ASSERT_TRUE(wait_stored(c, 22));
     ASSERT_TRUE(wait([&] { return server.count(user_) == 20; })) << server.count(user_);
-    if (protocol == protocol_kind::imap) server.reset_uid_validity(user_);
+    server.reset_uid_validity(user_);   // and with it every UIDL
     deliver(3);
     ASSERT_TRUE(wait_stored(c, 25));
     ASSERT_TRUE(wait([&] { return server.count(user_) == 20; })) << server.count(user_);
